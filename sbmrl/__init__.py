@@ -1,0 +1,54 @@
+"""sbmrl: model-based reinforcement learning as a Stackelberg game, in JAX.
+
+The public face; everything is imported on first use, so that `sbmrl --help` stays quick.
+"""
+
+import importlib
+import sys
+from typing import TYPE_CHECKING
+
+if sys.version_info < (3, 12):  # noqa: UP036  # a checkout on the path bypasses the installer's own check
+    raise ImportError(f"sbmrl needs Python 3.12 or newer, as jax 0.11 does; this is Python {sys.version.split()[0]}")
+
+if TYPE_CHECKING:
+    from sbmrl.config import Experiment, FitOptions, PPOOptions, preset
+    from sbmrl.environments.tabular import TabularMDP, make_mdp, make_world, random_mdp
+    from sbmrl.errors import InputError
+    from sbmrl.program import hyper_parameters, make_program, make_train
+    from sbmrl.sweep.execute import run_cell
+
+_HOMES = {
+    "config": ("Experiment", "FitOptions", "PPOOptions", "preset"),
+    "environments.tabular": ("TabularMDP", "make_mdp", "make_world", "random_mdp"),
+    "errors": ("InputError",),
+    "program": ("hyper_parameters", "make_program", "make_train"),
+    "sweep.execute": ("run_cell",),
+}
+_MODULES = {name: f"sbmrl.{module}" for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Experiment",
+    "FitOptions",
+    "InputError",
+    "PPOOptions",
+    "TabularMDP",
+    "hyper_parameters",
+    "make_mdp",
+    "make_program",
+    "make_train",
+    "make_world",
+    "preset",
+    "random_mdp",
+    "run_cell",
+]
+__version__ = "0.1.0"
+
+
+def __getattr__(name: str) -> object:
+    if name not in _MODULES:
+        raise AttributeError(f"module 'sbmrl' has no attribute '{name}'")
+    return getattr(importlib.import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

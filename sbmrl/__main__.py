@@ -1,0 +1,5 @@
+"""`python -m sbmrl`."""
+
+from sbmrl.cli import main
+
+main()

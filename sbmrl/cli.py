@@ -1,0 +1,230 @@
+"""The command line: reads what the user wrote, and only then imports what does the work.
+
+Bad input ends in one line on stderr and exit code 2, before anything is written.
+"""
+
+import contextlib
+import dataclasses
+import io
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn
+
+import tyro
+
+from sbmrl.config import PRESETS, Experiment, check, preset, require_count
+from sbmrl.errors import InputError, require, require_known
+from sbmrl.formulations import FORMULATIONS
+
+
+@dataclasses.dataclass(frozen=True)
+class Reproduce:
+    """Train all four rows of the poster's table and print it beside the poster's numbers."""
+
+    num_seeds: int = 16
+    """Seeds of each row."""
+    out: Path | None = None
+    """Directory for the files; must be new or empty. Default: runs/reproduce-<time>."""
+    preset: str = "poster"
+    """Budget and networks: "poster" or "fast"."""
+    env: str = "simple_mdp_2"
+    """The world: a name (see `sbmrl list`), random_S_A_SEED, or a .json or .npz file."""
+    seed: int = 0
+    """Root of all random numbers; a seed's key is fold_in(root, seed number)."""
+    wandb: Literal["disabled", "offline", "online"] = "disabled"
+    """Weights & Biases: one run per row."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """How the cell is run."""
+
+    num_seeds: int = 16
+    """Seeds trained side by side."""
+    out: Path | None = None
+    """Directory for the files; must be new or empty. Default: runs/<formulation>-<env>-<time>."""
+    seed: int = 0
+    """Root of all random numbers; a seed's key is fold_in(root, seed number)."""
+    wandb: Literal["disabled", "offline", "online"] = "disabled"
+    """Weights & Biases: "offline" needs no account."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate:
+    """Reload a finished run and evaluate it again, exactly and by sampling."""
+
+    directory: tyro.conf.Positional[Path]
+    """Directory of a finished run, or of several."""
+    num_episodes: int = 100
+    """Episodes behind each seed's sampled return."""
+    seed: int = 1
+    """Root of the evaluation's random numbers."""
+
+
+@dataclasses.dataclass(frozen=True)
+class List:
+    """Name the worlds, formulations, schemes and presets, one line each."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Draw:
+    """Draw an MDP; for a run, the learned model beside it. Writes an SVG and a PNG."""
+
+    source: tyro.conf.Positional[str]
+    """Name of a world, an MDP file, or the directory of a finished run."""
+    out: Path | None = None
+    """Path of the picture without its suffix. Default: ./<name>, or model-seed<N> inside the run's directory."""
+    run_seed: int = 0
+    """Which seed of the run to draw."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    """Train one formulation in one world; the preset sets every default shown here."""
+
+    experiment: Annotated[Experiment, tyro.conf.arg(name="")]
+    run: Annotated[RunOptions, tyro.conf.arg(name="")]
+    preset: str = "poster"
+    """Budget and networks behind the defaults: "poster" or "fast"."""
+
+
+COMMANDS: dict[str, tuple[type, str]] = {
+    "reproduce": (Reproduce, "all four rows of the poster's table"),
+    "train": (Train, "one formulation in one world, many seeds"),
+    "evaluate": (Evaluate, "evaluate a finished run again, exactly and by sampling"),
+    "list": (List, "worlds, formulations, schemes and presets"),
+    "draw": (Draw, "an MDP, or a run's learned model beside its world"),
+}
+_HELP = ("-h", "--help")
+
+
+def usage() -> str:
+    """What `sbmrl --help` prints."""
+    lines = [f"  {name:<10} {summary}" for name, (_, summary) in COMMANDS.items()]
+    return (
+        "usage: sbmrl COMMAND [OPTIONS]\n\nModel-based reinforcement learning as a Stackelberg game.\n\ncommands:\n"
+        + "\n".join(lines)
+        + "\n\n`sbmrl COMMAND --help` describes a command; `sbmrl train FORMULATION --help` every hyper-parameter.\n"
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command; exits with 0, or with 2 and one line on stderr after bad input."""
+    try:
+        _dispatch(list(sys.argv[1:] if arguments is None else arguments))
+    except InputError as error:
+        _stop(str(error))
+    except KeyboardInterrupt:
+        print("sbmrl: interrupted", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def _stop(message: str) -> NoReturn:
+    print(f"sbmrl: error: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(2)
+
+
+def _dispatch(arguments: list[str]) -> None:
+    if not arguments or arguments[0] in _HELP:
+        print(usage(), end="")
+        return
+    command, rest = arguments[0], arguments[1:]
+    require_known(command, "command", COMMANDS)
+    if command == "train":
+        experiment, options = parse_train(rest)
+        from sbmrl import commands
+
+        commands.train(experiment, options)
+        return
+    config = _parse(COMMANDS[command][0], rest, f"sbmrl {command}")
+    _check_command(config)
+    from sbmrl import commands
+
+    run = {Reproduce: commands.reproduce, Evaluate: commands.evaluate, List: commands.show_list, Draw: commands.draw}
+    run[type(config)](config)
+
+
+def _check_command(config: Any) -> None:
+    if isinstance(config, Reproduce):
+        require_known(config.preset, "preset", PRESETS)
+        _check_run(config.num_seeds, config.seed)
+    elif isinstance(config, Evaluate):
+        require_count(config.num_episodes, "num_episodes")
+        require(0 <= config.seed < 2**31, "seed", "must be a whole number of at least 0", config.seed)
+    elif isinstance(config, Draw):
+        require(config.run_seed >= 0, "run_seed", "must be a whole number of at least 0", config.run_seed)
+
+
+def _check_run(num_seeds: int, seed: int) -> None:
+    require_count(num_seeds, "num_seeds")
+    require(0 <= seed < 2**31, "seed", "must be a whole number of at least 0", seed)
+
+
+def parse_train(arguments: list[str]) -> tuple[Experiment, RunOptions]:
+    """`FORMULATION [--preset P] …`: the formulation and the preset set the defaults that the other options change.
+
+    Raises:
+        InputError: an unknown name, or a value that is not allowed.
+    """
+    named = [argument for argument in arguments[:1] if not argument.startswith("-")]
+    asks_help = any(flag in arguments for flag in _HELP)
+    require(bool(named) or asks_help, "formulation", f"must come first, one of {', '.join(FORMULATIONS)}", "nothing")
+    formulation = named[0] if named else "mal"
+    require_known(formulation, "formulation", FORMULATIONS)
+    name, rest = _take_preset(arguments)
+    parsed = _parse(Train, rest, "sbmrl train", Train(preset(name, formulation), RunOptions(), name))
+    _check_run(parsed.run.num_seeds, parsed.run.seed)
+    return check(parsed.experiment), parsed.run
+
+
+def _take_preset(arguments: list[str]) -> tuple[str, list[str]]:
+    """The value of --preset, which must be known before the other options have defaults, and all else."""
+    rest, name, waiting = [], "poster", False
+    for argument in arguments:
+        flag, has_value, value = argument.partition("=")
+        if waiting:
+            name, waiting = argument, False
+        elif flag in ("--preset", "preset") and has_value:
+            name = value
+        elif flag == "--preset":
+            waiting = True
+        else:
+            rest.append(argument)
+    require(not waiting, "preset", f"must be one of {', '.join(PRESETS)}", "nothing")
+    return name, rest
+
+
+def _parse(config: type, arguments: list[str], program: str, default: Any = None) -> Any:
+    """Parse with tyro, whose several lines about a mistake become one.
+
+    Raises:
+        InputError: an unknown option, with the nearest known one, or a value of the wrong type.
+    """
+    arguments = [_as_flag(argument) for argument in arguments]
+    printed = io.StringIO()
+    kwargs = {} if default is None else {"default": default}
+    try:
+        with contextlib.redirect_stderr(printed):
+            return tyro.cli(config, args=arguments, prog=program, **kwargs)
+    except SystemExit as stop:
+        if stop.code in (0, None):
+            raise
+        raise InputError(_one_line(printed.getvalue(), program)) from None
+
+
+def _as_flag(argument: str) -> str:
+    """`leader.learning_rate=1e-4` means `--leader.learning_rate=1e-4`."""
+    return f"--{argument}" if re.match(r"[A-Za-z_][\w.-]*=", argument) else argument
+
+
+def _one_line(printed: str, program: str) -> str:
+    """The words of tyro's boxed message: its reason, and the nearest options where it names some."""
+    lines = [line.strip("│╭╮╰╯─ ") for line in printed.splitlines()]
+    words = [line for line in lines if line][1:]  # the first is the box's title
+    suggested = [line.split()[0] for line in words if line.startswith("--")]
+    ends = [number for number, line in enumerate(words) if re.match("Perhaps|Argument help|For full|Similar", line)]
+    reason = " ".join(words[: ends[0] if ends else None])
+    hint = f"; did you mean {' or '.join(suggested)}?" if suggested and "nrecognized" in reason else ""
+    return f"{reason}{hint} (see `{program} --help`)"

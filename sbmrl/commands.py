@@ -1,0 +1,241 @@
+"""What the commands do, once the command line has been read and found good."""
+
+import contextlib
+import dataclasses
+import datetime
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+import polars as pl
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from sbmrl.cli import Draw, Evaluate, List, Reproduce, RunOptions
+from sbmrl.config import PRESETS, SCHEMES, Experiment, preset
+from sbmrl.environments.catalogue import WORLDS
+from sbmrl.environments.closed_forms import finite_horizon_optimum
+from sbmrl.environments.files import load_world
+from sbmrl.environments.tabular import TabularMDP, make_mdp, make_world
+from sbmrl.errors import InputError, require
+from sbmrl.formulations import FORMULATIONS
+from sbmrl.program import Final, make_program
+from sbmrl.report.draw import Panel, draw_panels
+from sbmrl.report.statistics import mean_interval
+from sbmrl.report.table import COLUMNS, Row, caption, cells, make_row, to_markdown
+from sbmrl.report.tracking import Tracker
+from sbmrl.sweep import execute, store
+
+_PLAIN_WIDTH = 160  # columns of a table that goes to a file
+
+
+def _console() -> Console:
+    return Console() if sys.stdout.isatty() else Console(width=_PLAIN_WIDTH)
+
+
+def _default_directory(name: str) -> Path:
+    return Path("runs") / f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+
+
+def show_list(config: List) -> None:
+    """One line for each world, formulation, scheme and preset."""
+    del config
+    groups = {
+        "worlds": {name: summary for name, (summary, _) in WORLDS.items()}
+        | {
+            "random_S_A_SEED": "a random endless world with S states and A actions",
+            "FILE.json, FILE.npz": "your own MDP (docs/worlds.md)",
+        },
+        "formulations": {name: row.summary for name, row in FORMULATIONS.items()},
+        "schemes": SCHEMES,
+        "presets": PRESETS,
+    }
+    for group, lines in groups.items():
+        print(f"{group}:")
+        for name, summary in lines.items():
+            print(f"  {name:<24} {summary}")
+
+
+def train(experiment: Experiment, options: RunOptions) -> None:
+    """One cell, its files, its row of the table."""
+    execute.prepare_devices()
+    mdp = make_world(experiment.env)
+    name = f"{experiment.formulation}-{mdp.name}"
+    out = store.create_directory(options.out or _default_directory(name))
+    row = _train_cell(experiment, mdp, out, options.num_seeds, options.seed, options.wandb)
+    _print_table([row], out)
+
+
+def reproduce(config: Reproduce) -> None:
+    """All rows of the poster's table, each a cell in its own sub-directory, and the table."""
+    execute.prepare_devices()
+    experiments = [dataclasses.replace(preset(config.preset, name), env=config.env) for name in FORMULATIONS]
+    mdp = make_world(config.env)
+    out = store.create_directory(config.out or _default_directory("reproduce"))
+    rows = []
+    for number, experiment in enumerate(experiments, start=1):
+        where = store.create_directory(out / experiment.formulation)
+        heading = f"{number}/{len(experiments)} "
+        rows.append(_train_cell(experiment, mdp, where, config.num_seeds, config.seed, config.wandb, heading))
+    _save_table(out, rows)
+    frames = [pl.read_parquet(out / experiment.formulation / "results.parquet") for experiment in experiments]
+    store.write_parquet(out / "results.parquet", pl.concat(frames), {})
+    _print_table(rows, out)
+
+
+def _train_cell(
+    experiment: Experiment, mdp: TabularMDP, out: Path, num_seeds: int, seed: int, wandb: Any, heading: str = ""
+) -> Row:
+    store.save_config(out, experiment, mdp, num_seeds, seed)
+    tracker = Tracker(wandb, f"{experiment.formulation}-{mdp.name}", dataclasses.asdict(experiment), out)
+    start = time.perf_counter()
+    with _bar(f"{heading}{experiment.formulation}", 2 * experiment.num_records) as advance:
+
+        def report(progress: execute.Progress) -> None:
+            tracker.log(progress)
+            advance(progress)
+
+        cell = execute.run_cell(experiment, make_program(experiment, mdp), num_seeds, seed, report)
+    results = store.save_cell(out, cell, experiment, mdp)
+    row = make_row(results, time.perf_counter() - start)
+    _save_table(out, [row])
+    tracker.finish(results, row)
+    return row
+
+
+@contextlib.contextmanager
+def _bar(name: str, total: int) -> Iterator[Callable[[execute.Progress], None]]:
+    """A progress bar on a terminal; elsewhere a plain line at the end of each stage. Yields "one record is done"."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), disable=not sys.stderr.isatty())
+    task, start = bar.add_task(f"{name} compiling", total=total), time.perf_counter()
+
+    def advance(progress: execute.Progress) -> None:
+        bar.update(task, advance=1, description=f"{name} {progress.stage}")
+        if bar.disable and progress.record == progress.num_records:
+            seconds = time.perf_counter() - start
+            steps = progress.steps * len(next(iter(progress.metrics.values())))
+            print(f"{name}: {progress.stage} done, {steps:,} steps, {seconds:.0f} s", file=sys.stderr, flush=True)
+
+    with bar:
+        yield advance
+
+
+def _save_table(out: Path, rows: Sequence[Row]) -> None:
+    store.write_text(out / "table.md", to_markdown(rows))
+    store.write_json(out / "table.json", list(rows))
+
+
+def _print_table(rows: Sequence[Row], out: Path) -> None:
+    table = Table(show_edge=False)
+    for number, column in enumerate(COLUMNS):
+        table.add_column(column, justify="left" if number == 0 else "right")
+    for row in rows:
+        table.add_row(*cells(row))
+    console = _console()
+    console.print(table)
+    console.print(caption(rows))
+    for row in rows:
+        if row["num_diverged"]:
+            console.print(f"{row['formulation']}: {row['num_diverged']} of {row['num_seeds']} seeds diverged")
+    console.print(f"files: {out}")
+
+
+class _Reloaded(NamedTuple):
+    """A finished run, evaluated again."""
+
+    experiment: Experiment
+    mdp: TabularMDP
+    final: Final
+
+
+def _reload(run: Path, num_episodes: int, seed: int) -> _Reloaded:
+    """Evaluate a run's checkpoint again, each seed with `num_episodes` fresh episodes.
+
+    Raises:
+        InputError: a file of the run is missing, damaged or of another program.
+    """
+    experiment, num_seeds, _ = store.load_config(run)
+    experiment = dataclasses.replace(experiment, num_eval_episodes=num_episodes)
+    mdp = make_mdp(load_world(run / "world.json"))
+    program = make_program(experiment, mdp)
+    keys = execute.seed_keys(seed, num_seeds)
+    hyper = execute.traced_values(experiment)
+    like = jax.eval_shape(jax.vmap(program.init, (0, None)), keys, hyper)
+    state = store.load_state(run, like)
+    final = jax.jit(jax.vmap(program.finish, (0, None, 0)))(keys, hyper, state)
+    return _Reloaded(experiment, mdp, jax.tree.map(np.asarray, final))
+
+
+def evaluate(config: Evaluate) -> None:
+    """Evaluate finished runs again and hold the exact numbers against the stored ones."""
+    execute.prepare_devices()
+    runs = store.find_runs(config.directory)
+    table = Table(show_edge=False)
+    for column in ("run", "seeds", "exact return", "stored", "largest difference", "sampled [95 %]", "fooled"):
+        table.add_column(column, justify="left" if column == "run" else "right")
+    for run in runs:
+        stored = store.load_results(run).filter(pl.col("finite"))
+        metrics = _reload(run, config.num_episodes, config.seed).final.metrics
+        finite = stored["seed"].to_numpy()
+        exact = np.asarray(metrics["exact_return"])[finite]
+        sampled = mean_interval(np.asarray(metrics["sampled_return"])[finite])
+        table.add_row(
+            run.name,
+            str(len(finite)),
+            f"{exact.mean():.4f}",
+            f"{stored['exact_return'].mean():.4f}",
+            f"{np.abs(exact - stored['exact_return'].to_numpy()).max(initial=0.0):.1e}",
+            f"{sampled.value:.2f} [{sampled.low:.2f}, {sampled.high:.2f}]",
+            f"{metrics['fooled'][finite].mean():.0%}",
+        )
+    _console().print(table)
+    print(f"sampled: {config.num_episodes} episodes a seed of the greedy policy in the true world")
+
+
+def draw(config: Draw) -> None:
+    """Draw a world, or a run's learned model beside its world."""
+    execute.prepare_devices()
+    source = Path(config.source)
+    if source.is_dir():
+        panels, stem = _run_panels(source, config.run_seed)
+    else:
+        mdp = make_world(config.source)
+        panels = [_panel(mdp.name, mdp, mdp.transition, finite_horizon_optimum(mdp).policy)]
+        stem = Path(mdp.name)
+    stem = config.out or stem
+    try:
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        paths = draw_panels(panels, stem)
+    except OSError as error:
+        raise InputError(f"out: {stem} cannot be written ({error.strerror or error})") from error
+    for path in paths:
+        print(path)
+
+
+def _run_panels(directory: Path, seed: int) -> tuple[list[Panel], Path]:
+    runs = store.find_runs(directory)
+    require(len(runs) == 1, "source", "must be the directory of one run", f"{len(runs)} runs in {directory}")
+    _, mdp, final = _reload(runs[0], num_episodes=1, seed=0)
+    num_seeds = len(final.policy)
+    require(seed < num_seeds, "run_seed", f"must be below the run's {num_seeds} seeds", seed)
+    model, policy = final.model[seed], final.policy[seed]
+    world = _panel(f"{mdp.name}: the world", mdp, mdp.transition, policy)
+    return [world, _panel(f"learned model, seed {seed}", mdp, model, policy)], runs[0] / f"model-seed{seed}"
+
+
+def _panel(title: str, mdp: TabularMDP, transition: Any, policy: Any) -> Panel:
+    terminal = tuple(state for state, ends in enumerate(mdp.terminal) if ends)
+    return Panel(
+        title,
+        transition=np.asarray(transition),
+        reward=np.asarray(mdp.reward),
+        initial=np.asarray(mdp.initial),
+        terminal=terminal,
+        policy=np.asarray(policy),
+    )

@@ -1,0 +1,154 @@
+"""Exact values of finite MDPs: returns, occupancies, optimal values, losses.
+
+Symbols: π `[S, A]` policy, P `[S, A, S]` transition, R `[S, A, S]` reward, ρ `[S]` initial distribution,
+T horizon, γ discount. Terminal states are absorbing and pay 0 (`TabularMDP`). Everything is differentiable
+in the policy, the transition and the reward, and unbatched; batch with `jax.vmap`.
+"""
+
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sbmrl.environments.tabular import TabularMDP
+
+
+def expected_reward(mdp: TabularMDP) -> jax.Array:
+    """`[S, A]`: r(s, a) = Σ_s' P(s'|s, a) R(s, a, s')."""
+    return jnp.sum(mdp.transition * mdp.reward, axis=-1)
+
+
+def _policy_matrices(mdp: TabularMDP, policy: jax.Array) -> tuple[jax.Array, jax.Array]:
+    chex.assert_shape(policy, (mdp.num_states, mdp.num_actions))
+    transition = jnp.einsum("sa,sat->st", policy, mdp.transition)  # P_π
+    return transition, jnp.sum(policy * expected_reward(mdp), axis=-1)  # r_π
+
+
+def finite_horizon_values(mdp: TabularMDP, policy: jax.Array) -> jax.Array:
+    """`[S]`: V_T with V_0 = 0, V_{k+1} = r_π + P_π V_k; undiscounted return of a stationary policy over T steps."""
+    transition, reward = _policy_matrices(mdp, policy)
+    values, _ = jax.lax.scan(lambda v, _: (reward + transition @ v, None), jnp.zeros_like(reward), length=mdp.horizon)
+    return values
+
+
+def finite_horizon_return(mdp: TabularMDP, policy: jax.Array) -> jax.Array:
+    """J_T(π, M) = ρᵀ V_T, undiscounted."""
+    return mdp.initial @ finite_horizon_values(mdp, policy)
+
+
+def discounted_return(mdp: TabularMDP, policy: jax.Array, discount: jax.typing.ArrayLike) -> jax.Array:
+    """J_γ(π, M) = ρᵀ (I − γ P_π)⁻¹ r_π, over an infinite horizon, γ < 1."""
+    transition, reward = _policy_matrices(mdp, policy)
+    return mdp.initial @ jnp.linalg.solve(jnp.eye(mdp.num_states) - discount * transition, reward)
+
+
+def _pair_distribution(mdp: TabularMDP, policy: jax.Array, state_weight: jax.Array) -> jax.Array:
+    deciding = ~np.array(mdp.terminal)
+    weight = jnp.where(deciding, state_weight, 0.0)[:, None] * policy
+    return weight / jnp.sum(weight)
+
+
+def finite_horizon_occupancy(mdp: TabularMDP, policy: jax.Array) -> jax.Array:
+    """`[S, A]`: μ_M^π(s, a) ∝ Σ_{t<T} P(s_t = s, a_t = a), over the pairs in which somebody decides; sums to 1.
+
+    The poster's definition, (1/T) Σ_t. Where an episode can end early the sum is divided by the expected number
+    of decisions instead of T: μ is the distribution of the data that π causes.
+    """
+    transition, _ = _policy_matrices(mdp, policy)
+
+    def step(carry, _):
+        state, total = carry
+        return (state @ transition, total + state), None
+
+    (_, total), _ = jax.lax.scan(step, (mdp.initial, jnp.zeros_like(mdp.initial)), length=mdp.horizon)
+    return _pair_distribution(mdp, policy, total)
+
+
+def discounted_occupancy(mdp: TabularMDP, policy: jax.Array, discount: jax.typing.ArrayLike) -> jax.Array:
+    """`[S, A]`: μ_γ(s, a) ∝ Σ_t γᵗ P(s_t = s, a_t = a) = [(I − γ P_πᵀ)⁻¹ ρ](s) π(a|s); sums to 1 over decisions."""
+    transition, _ = _policy_matrices(mdp, policy)
+    total = jnp.linalg.solve((jnp.eye(mdp.num_states) - discount * transition).T, mdp.initial)
+    return _pair_distribution(mdp, policy, total)
+
+
+class OptimalPlan(NamedTuple):
+    """The best that can be done.
+
+    Attributes:
+        value: `[]` optimal expected return from the initial distribution.
+        values: `[S]` optimal values at the first decision.
+        policy: `[S, A]` greedy policy at the first decision (ties go to the lowest action).
+    """
+
+    value: jax.Array
+    values: jax.Array
+    policy: jax.Array
+
+
+def _plan(mdp: TabularMDP, action_values: jax.Array, values: jax.Array) -> OptimalPlan:
+    return OptimalPlan(mdp.initial @ values, values, greedy(action_values))
+
+
+def greedy(action_values: jax.Array) -> jax.Array:
+    """One-hot argmax over the last axis; ties go to the lowest action."""
+    return jax.nn.one_hot(jnp.argmax(action_values, axis=-1), action_values.shape[-1], dtype=action_values.dtype)
+
+
+def finite_horizon_optimum(mdp: TabularMDP) -> OptimalPlan:
+    """Backward induction over T steps: V_{k+1}(s) = max_a r(s, a) + Σ_s' P(s'|s, a) V_k(s').
+
+    The value is the maximum over *all* policies, time-dependent ones included.
+    """
+    reward = expected_reward(mdp)
+
+    def step(action_values, _):
+        return reward + mdp.transition @ jnp.max(action_values, axis=-1), None
+
+    action_values, _ = jax.lax.scan(step, reward, length=mdp.horizon - 1)
+    return _plan(mdp, action_values, jnp.max(action_values, axis=-1))
+
+
+def discounted_optimum(mdp: TabularMDP, discount: jax.typing.ArrayLike) -> OptimalPlan:
+    """Policy iteration to its fixed point: max_π J_γ(π, M), exact up to the linear solve."""
+    reward, identity = expected_reward(mdp), jnp.eye(mdp.num_states)
+
+    def improve(policy):
+        transition, policy_reward = _policy_matrices(mdp, policy)
+        values = jnp.linalg.solve(identity - discount * transition, policy_reward)
+        return reward + discount * mdp.transition @ values, values
+
+    def unfinished(carry):
+        policy, previous, iteration = carry
+        # Rounding can make two equal policies alternate for ever; A·S improvements always suffice in practice.
+        return jnp.any(policy != previous) & (iteration < mdp.num_states * mdp.num_actions + 1)
+
+    def step(carry):
+        policy, _, iteration = carry
+        return greedy(improve(policy)[0]), policy, iteration + 1
+
+    start = greedy(reward)
+    policy, _, _ = jax.lax.while_loop(unfinished, step, (greedy(improve(start)[0]), start, 0))
+    action_values, values = improve(policy)
+    return _plan(mdp, action_values, values)
+
+
+def uniform_policy(mdp: TabularMDP) -> jax.Array:
+    """`[S, A]`: every action equally likely."""
+    return jnp.full((mdp.num_states, mdp.num_actions), 1.0 / mdp.num_actions)
+
+
+def kl_divergence(true_rows: jax.Array, predicted_rows: jax.Array) -> jax.Array:
+    """`[...]`: KL(P ‖ P̂) = Σ_s' P(s') log(P(s') / P̂(s')) over the last axis, in nats; 0 log 0 = 0."""
+    return jnp.sum(true_rows * (safe_log(true_rows) - safe_log(predicted_rows)), axis=-1)
+
+
+def brier_score(true_rows: jax.Array, predicted_rows: jax.Array) -> jax.Array:
+    """`[...]`: E_{s'∼P} Σ_i (P̂(i) − 1[i = s'])² = Σ(P̂ − P)² + 1 − ΣP². A correct stochastic row scores 1 − ΣP² > 0."""
+    return jnp.sum((predicted_rows - true_rows) ** 2, axis=-1) + 1.0 - jnp.sum(true_rows**2, axis=-1)
+
+
+def safe_log(probabilities: jax.Array) -> jax.Array:
+    """Log p, cut off at the smallest normal float (−87.3 in float32) so that a 0 stays a finite, huge loss."""
+    return jnp.log(jnp.maximum(probabilities, jnp.finfo(probabilities.dtype).tiny))

@@ -1,0 +1,202 @@
+"""The game of model-based RL on a tabular world: two seats, their strategies, queries and random players.
+
+A *strategy* is what the other side can see of a player: a policy is its table π `[S, A]`, a model its table
+P̂ `[S, A, S]`. A *seat* is the game as one role plays it while the other's strategy is fixed: the policy answers
+states with actions, the model answers state–action pairs with a distribution over next states.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sbmrl.environments.closed_forms import uniform_policy
+from sbmrl.environments.tabular import TabularMDP, sample_row, with_transition
+from sbmrl.formulations import Role
+from sbmrl.payoffs import Loss, Measurement, Play, Profile
+
+Strategy = jax.Array
+Head = Literal["categorical", "gaussian"]
+Outcome = Callable[[Strategy], Profile]  # "if I play this, which profile results?"
+Earned = dict[str, jax.Array]  # step rewards: "return" and "fit"
+
+
+class SeatState(NamedTuple):
+    """Where a played episode stands.
+
+    Attributes:
+        state: `[]` current state s.
+        action: `[]` action that the driver has chosen in s (the model's seat answers it; unused by the policy's).
+        time: `[]` decisions made so far.
+        total_loss: `[]` sum of the model's losses so far.
+        other: the table that answers for the other side in this episode.
+        play: the kind of episode.
+    """
+
+    state: jax.Array
+    action: jax.Array
+    time: jax.Array
+    total_loss: jax.Array
+    other: Strategy
+    play: Play
+
+
+class Seat(NamedTuple):
+    """The game as one role plays it.
+
+    Attributes:
+        queries: `[Q, D]` every observation that this role can be asked, once.
+        observe: (state) -> `[D]`.
+        reset: (key, other's strategy, play) -> state.
+        step: (key, state, answer) -> (state, step rewards, terminated `[]`, next state s' `[]`).
+        table: (outputs `[Q, N]`) -> strategy, from the logits of a player at all queries.
+        heard: (answers `[Q, ...]`) -> strategy, from the answers that a player *sampled* at all queries.
+        num_outputs: N, logits per observation.
+        head: what a sampled answer is: an action ("categorical"), or logits with noise ("gaussian").
+    """
+
+    queries: jax.Array
+    observe: Callable[[SeatState], jax.Array]
+    reset: Callable[[jax.Array, Strategy, Play], SeatState]
+    step: Callable[[jax.Array, SeatState, jax.Array], tuple[SeatState, Earned, jax.Array, jax.Array]]
+    table: Callable[[jax.Array], Strategy]
+    heard: Callable[[jax.Array], Strategy]
+    num_outputs: int
+    head: Head
+
+
+class Game(NamedTuple):
+    """Everything a formulation, a learner and a scheme need to know of the world.
+
+    Attributes:
+        mdp: the true world.
+        seats: role -> seat.
+        priors: role -> (key) -> a random strategy.
+        heard: role -> (key, strategy) -> the strategy as its sampled answers tell it: one action per state for a
+            policy, the rows themselves for a model.
+        describe: role -> (heard strategy) -> ω, its answers to all queries, flat.
+        measurement: what exact payoffs need.
+    """
+
+    mdp: TabularMDP
+    seats: Mapping[Role, Seat]
+    priors: Mapping[Role, Callable[[jax.Array], Strategy]]
+    heard: Mapping[Role, Callable[[jax.Array, Strategy], Strategy]]
+    describe: Mapping[Role, Callable[[Strategy], jax.Array]]
+    measurement: Measurement
+
+
+def random_rows(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Rows `shape` drawn from Dirichlet(1), uniform on the simplex: normalised exponentials."""
+    draws = jax.random.exponential(key, shape)
+    return draws / jnp.sum(draws, axis=-1, keepdims=True)
+
+
+def _transition(key: jax.Array, mdp: TabularMDP, loss: Loss, now: SeatState, action, predicted):
+    """One move of either seat: `(s', step rewards, total loss, terminated)`."""
+    true_row = mdp.transition[now.state, action]
+    next_state = sample_row(key, jnp.where(now.play.in_model, predicted, true_row))
+    total_loss = now.total_loss + loss.sampled(true_row, predicted, next_state)
+    terminated = jnp.array(mdp.terminal)[next_state]
+    ended = terminated | (now.time + 1 >= mdp.horizon)
+    mean_loss = total_loss / (now.time + 1)
+    earned = {"return": mdp.reward[now.state, action, next_state], "fit": jnp.where(ended, -mean_loss, 0.0)}
+    return next_state, earned, total_loss, terminated
+
+
+def _policy_seat(mdp: TabularMDP, loss: Loss) -> Seat:
+    deciding = mdp.decision_states
+    one_hot = jnp.eye(mdp.num_states)
+
+    def reset(key: jax.Array, model: Strategy, play: Play) -> SeatState:
+        return SeatState(
+            sample_row(key, mdp.initial), jnp.int32(0), jnp.int32(0), jnp.zeros_like(mdp.initial[0]), model, play
+        )
+
+    def step(key: jax.Array, now: SeatState, answer: jax.Array):
+        predicted = now.other[now.state, answer]
+        next_state, earned, total_loss, terminated = _transition(key, mdp, loss, now, answer, predicted)
+        now = now._replace(state=next_state, time=now.time + 1, total_loss=total_loss)
+        return now, earned, terminated, next_state
+
+    def fill(rows: jax.Array) -> Strategy:
+        return uniform_policy(mdp).at[deciding].set(rows)
+
+    return Seat(
+        one_hot[deciding],
+        lambda now: one_hot[now.state],
+        reset,
+        step,
+        table=lambda outputs: fill(jax.nn.softmax(outputs)),
+        heard=lambda answers: fill(jax.nn.one_hot(answers, mdp.num_actions)),
+        num_outputs=mdp.num_actions,
+        head="categorical",
+    )
+
+
+def _model_seat(mdp: TabularMDP, loss: Loss) -> Seat:
+    states, actions = (
+        index.ravel() for index in np.meshgrid(mdp.decision_states, range(mdp.num_actions), indexing="ij")
+    )
+
+    def encode(state, action):
+        return jnp.concatenate([jnp.eye(mdp.num_states)[state], jnp.eye(mdp.num_actions)[action]], axis=-1)
+
+    def reset(key: jax.Array, policy: Strategy, play: Play) -> SeatState:
+        key_state, key_action, key_random = jax.random.split(key, 3)
+        state = sample_row(key_state, mdp.initial)
+        driver = jnp.where(play.random_driver, random_rows(key_random, policy.shape), policy)
+        action = sample_row(key_action, driver[state])
+        return SeatState(state, action, jnp.int32(0), jnp.zeros_like(mdp.initial[0]), driver, play)
+
+    def step(key: jax.Array, now: SeatState, answer: jax.Array):
+        key_next, key_action = jax.random.split(key)
+        predicted = jax.nn.softmax(answer)
+        next_state, earned, total_loss, terminated = _transition(key_next, mdp, loss, now, now.action, predicted)
+        action = sample_row(key_action, now.other[next_state])
+        now = now._replace(state=next_state, action=action, time=now.time + 1, total_loss=total_loss)
+        return now, earned, terminated, next_state
+
+    def table(outputs: jax.Array) -> Strategy:
+        rows = jnp.zeros_like(mdp.transition).at[states, actions].set(jax.nn.softmax(outputs))
+        return with_transition(mdp, rows).transition
+
+    return Seat(
+        encode(states, actions),
+        lambda now: encode(now.state, now.action),
+        reset,
+        step,
+        table=table,
+        heard=table,
+        num_outputs=mdp.num_states,
+        head="gaussian",
+    )
+
+
+def tabular_game(mdp: TabularMDP, loss: Loss, num_random_policies: int = 256) -> Game:
+    """The game on `mdp`, with random players drawn from Dirichlet(1) rows.
+
+    The exact `random_fit` averages over `num_random_policies` policies drawn once from a fixed key, so that it is
+    a fixed function of the model.
+    """
+    deciding = mdp.decision_states
+    policy_shape = (mdp.num_states, mdp.num_actions)
+
+    def heard_policy(key: jax.Array, policy: Strategy) -> Strategy:
+        actions = jax.vmap(sample_row)(jax.random.split(key, mdp.num_states), policy)
+        return jax.nn.one_hot(actions, mdp.num_actions)
+
+    measurement = Measurement(mdp, loss, random_rows(jax.random.key(0), (num_random_policies, *policy_shape)))
+    return Game(
+        mdp,
+        seats={"policy": _policy_seat(mdp, loss), "model": _model_seat(mdp, loss)},
+        priors={
+            "policy": lambda key: random_rows(key, policy_shape),
+            "model": lambda key: with_transition(mdp, random_rows(key, mdp.transition.shape)).transition,
+        },
+        heard={"policy": heard_policy, "model": lambda key, model: model},
+        describe={role: lambda strategy: strategy[deciding].ravel() for role in ("policy", "model")},
+        measurement=measurement,
+    )

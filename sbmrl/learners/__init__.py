@@ -1,0 +1,1 @@
+"""How a player improves: pure `(init, update)` pairs."""

@@ -1,0 +1,130 @@
+"""Proximal policy optimisation (Schulman et al. 2017, arXiv 1707.06347) as pure functions.
+
+The options and their defaults are Stable-Baselines3's: clipped surrogate, generalised advantage estimation,
+advantages normalised per minibatch, global gradient-norm clipping, Adam with ε = 1e-5.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+import optax
+
+from sbmrl.config import PPOOptions
+from sbmrl.environments.base import Environment, auto_reset
+from sbmrl.learners.base import Info, Learner, Opponent, scan_minibatches
+from sbmrl.players import Params, Player
+from sbmrl.rollout import Running, Trajectory, rollout, start
+
+
+class PPOState(NamedTuple):
+    """Parameters, optimiser state and environments in play."""
+
+    params: Params
+    optimizer_state: Any
+    running: Running
+
+
+class Samples(NamedTuple):
+    """What the surrogate needs of a rollout, `[T, E, ...]` each."""
+
+    observation: jax.Array
+    answer: jax.Array
+    log_probability: jax.Array
+    advantage: jax.Array
+    value_target: jax.Array
+
+
+def generalized_advantage_estimation(
+    reward: jax.Array,
+    value: jax.Array,
+    next_value: jax.Array,
+    terminated: jax.Array,
+    truncated: jax.Array,
+    discount: jax.typing.ArrayLike,
+    gae_lambda: jax.typing.ArrayLike,
+) -> jax.Array:
+    """`[T, ...]` advantages Â_t = Σ_k (γλ)^k δ_{t+k}, δ_t = r_t + γ V(s_{t+1}) − V(s_t) (Schulman et al. 2016).
+
+    V(s_{t+1}) is the value of the state that really followed, 0 where it is terminal: a truncated episode
+    bootstraps, a terminated one does not, and no trace crosses either end. All arguments are `[T, ...]`.
+    """
+    chex.assert_equal_shape([reward, value, next_value, terminated, truncated])
+    delta = reward + discount * jnp.where(terminated, 0.0, next_value) - value
+    keep = jnp.where(terminated | truncated, 0.0, discount * gae_lambda)
+
+    def step(advantage_tp1, inputs):
+        delta_t, keep_t = inputs
+        advantage_t = delta_t + keep_t * advantage_tp1
+        return advantage_t, advantage_t
+
+    _, advantage = jax.lax.scan(step, jnp.zeros_like(delta[0]), (delta, keep), reverse=True)
+    return advantage
+
+
+def surrogate_loss(player: Player, params: Params, samples: Samples, options: PPOOptions) -> tuple[jax.Array, Info]:
+    """−E[min(ρÂ, clip(ρ, 1±ε)Â)] + c_v·E[(V − V̂)²] − c_e·E[entropy], ρ = π(a|s)/π_old(a|s); scalar and info."""
+    distribution = player.distribution(params, samples.observation)
+    log_ratio = distribution.log_prob(samples.answer) - samples.log_probability
+    ratio = jnp.exp(log_ratio)
+    advantage = (samples.advantage - samples.advantage.mean()) / (samples.advantage.std(ddof=1) + 1e-8)
+    clipped = jnp.clip(ratio, 1.0 - options.clip_range, 1.0 + options.clip_range)
+    policy_loss = -jnp.mean(jnp.minimum(ratio * advantage, clipped * advantage))
+    value_loss = jnp.mean((player.value(params, samples.observation) - samples.value_target) ** 2)
+    entropy = jnp.mean(distribution.entropy())
+    loss = policy_loss + options.value_coefficient * value_loss - options.entropy_coefficient * entropy
+    approximate_kl = jnp.mean(ratio - 1.0 - log_ratio)
+    return loss, {"value_loss": value_loss, "entropy": entropy, "approximate_kl": approximate_kl}
+
+
+def _samples(player: Player, params: Params, trajectory: Trajectory, options: PPOOptions) -> Samples:
+    value = player.value(params, trajectory.observation)
+    advantage = generalized_advantage_estimation(
+        trajectory.reward,
+        value,
+        player.value(params, trajectory.next_observation),
+        trajectory.terminated,
+        trajectory.truncated,
+        options.discount,
+        options.gae_lambda,
+    )
+    log_probability = player.distribution(params, trajectory.observation).log_prob(trajectory.answer)
+    return Samples(trajectory.observation, trajectory.answer, log_probability, advantage, advantage + value)
+
+
+def ppo(problem: Callable[[Opponent], Environment], player: Player, options: PPOOptions) -> Learner:
+    """PPO for whoever faces `problem`; one update = one rollout, then epochs of minibatches on it."""
+    optimizer = optax.chain(
+        optax.clip_by_global_norm(options.max_gradient_norm), optax.adam(options.learning_rate, eps=1e-5)
+    )
+
+    def init(key: jax.Array, opponent: Opponent) -> PPOState:
+        key_player, key_environment = jax.random.split(key)
+        params = player.init(key_player)
+        running = start(key_environment, problem(opponent), options.num_environments)
+        return PPOState(params, optimizer.init(params), running)
+
+    def minibatch_step(carry, minibatch: Samples):
+        params, optimizer_state = carry
+        gradient, info = jax.grad(lambda p: surrogate_loss(player, p, minibatch, options), has_aux=True)(params)
+        updates, optimizer_state = optimizer.update(gradient, optimizer_state, params)
+        return (optax.apply_updates(params, updates), optimizer_state), info
+
+    def update(key: jax.Array, state: PPOState, opponent: Opponent) -> tuple[PPOState, Info]:
+        key_rollout, key_shuffle = jax.random.split(key)
+
+        def answer(key: jax.Array, observation: jax.Array) -> jax.Array:
+            return player.distribution(state.params, observation).sample(seed=key)
+
+        environment = auto_reset(problem(opponent))
+        running, trajectory = rollout(key_rollout, environment, answer, state.running, options.num_steps)
+        samples = _samples(player, state.params, trajectory, options)
+        carry = (state.params, state.optimizer_state)
+        (params, optimizer_state), infos = scan_minibatches(key_shuffle, minibatch_step, carry, samples, options)
+        info = jax.tree.map(jnp.mean, infos) | {"mean_reward": jnp.mean(trajectory.reward)}
+        return PPOState(params, optimizer_state, running), info
+
+    steps = options.num_environments * options.num_steps
+    return Learner(init, update, lambda state: state.params, steps)

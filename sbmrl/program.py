@@ -1,0 +1,188 @@
+"""From a configuration to pure functions: `make_train(experiment)(key, hyper) -> Result`.
+
+The same pieces make one program for a notebook (`make_train`) and equal chunks for the command line
+(`make_program`): a record is a fixed number of updates followed by one exact measurement, and a stage is a scan over
+records. Chunked or whole, the keys and so the numbers are the same.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from sbmrl.config import Experiment, check, traced_fields, with_traced
+from sbmrl.environments.tabular import TabularMDP, make_world
+from sbmrl.game import Strategy
+from sbmrl.measures import (
+    Metrics,
+    all_finite,
+    measure_profile,
+    regret_at_truth,
+    regret_over_random_leaders,
+    sampled_returns,
+    verdict,
+)
+from sbmrl.solver import Solver, make_solver
+from sbmrl.stackelberg import GameState
+
+Hyper = Mapping[str, Any]  # traced hyper-parameters by dotted name; those left out keep the experiment's value
+
+
+class StageProgram(NamedTuple):
+    """One stage cut into equal records.
+
+    Attributes:
+        name: "pretrain" or "play".
+        record: (key, hyper, state, index of the record) -> (state, metrics); key is the run's key.
+        num_records: records in the stage.
+        steps_per_record: environment steps in one record.
+    """
+
+    name: str
+    record: Callable[[jax.Array, Hyper, GameState, jax.Array], tuple[GameState, Metrics]]
+    num_records: int
+    steps_per_record: int
+
+
+class Final(NamedTuple):
+    """What is known of a trained seed; unbatched.
+
+    Attributes:
+        metrics: final numbers, `[]` each (see `sbmrl.measures`).
+        model: `[S, A, S]` the world model.
+        policy: `[S, A]` the evaluated (greedy) policy.
+        params: {"leader": …, "follower": …} trained parameters.
+    """
+
+    metrics: Metrics
+    model: Strategy
+    policy: Strategy
+    params: Mapping[str, Any]
+
+
+class Result(NamedTuple):
+    """A finished run: its `Final` and its learning curves, stage -> metric -> `[num_records]`."""
+
+    final: Final
+    curves: Mapping[str, Metrics]
+
+
+class Program(NamedTuple):
+    """A run as pure functions; batch each with `jax.vmap` over keys and hyper-parameters.
+
+    Attributes:
+        init: (key, hyper) -> state.
+        stages: to run in order, record by record.
+        finish: (key, hyper, state) -> final; another key gives another sampled return.
+        mdp: the true world.
+    """
+
+    init: Callable[[jax.Array, Hyper], GameState]
+    stages: tuple[StageProgram, ...]
+    finish: Callable[[jax.Array, Hyper, GameState], Final]
+    mdp: TabularMDP
+
+
+def _measure(solver: Solver, state: GameState, stage: str, key: jax.Array, num_leaders: int) -> Metrics:
+    """The point that a learning curve keeps: the follower's regret while it is pretrained, the profile in play."""
+    outcome = solver.algorithm.outcome(state)
+    if stage == "pretrain":
+        return {
+            "follower_gap_true": regret_at_truth(solver.game, solver.formulation, outcome),
+            "follower_gap_random": regret_over_random_leaders(
+                key, solver.game, solver.formulation, outcome, num_leaders
+            ),
+        }
+    return measure_profile(solver.game, solver.formulation, solver.leader_strategy(state), outcome)[0]
+
+
+def _finish(solver: Solver, experiment: Experiment, key: jax.Array, state: GameState) -> Final:
+    key_leaders, key_episodes = jax.random.split(key)
+    game, formulation, outcome = solver.game, solver.formulation, solver.algorithm.outcome(state)
+    metrics, profile = measure_profile(game, formulation, solver.leader_strategy(state), outcome)
+    episodes = sampled_returns(key_episodes, game.mdp, profile["policy"], experiment.num_eval_episodes)
+    metrics |= verdict(game.mdp, metrics["exact_return"])
+    metrics |= {
+        "sampled_return": jnp.mean(episodes),
+        "follower_gap_true": regret_at_truth(game, formulation, outcome),
+        "follower_gap_random": regret_over_random_leaders(
+            key_leaders, game, formulation, outcome, experiment.num_random_leaders
+        ),
+    }
+    params = solver.params(state)
+    metrics["finite"] = all_finite((params, metrics))
+    return Final(metrics, profile["model"], profile["policy"], params)
+
+
+def make_program(experiment: Experiment, mdp: TabularMDP | None = None) -> Program:
+    """The program of an experiment, cut into records; `mdp` is the world if it is not the one `env` names.
+
+    Raises:
+        InputError: the experiment cannot run (see `sbmrl.config.check`), or its world cannot be read.
+    """
+    check(experiment)
+    mdp = make_world(experiment.env) if mdp is None else mdp
+
+    def solver(hyper: Hyper) -> Solver:
+        return make_solver(with_traced(experiment, hyper), mdp)
+
+    def init(key: jax.Array, hyper: Hyper) -> GameState:
+        return solver(hyper).algorithm.init(jax.random.fold_in(key, 0))
+
+    def make_stage(index: int) -> StageProgram:
+        plan = solver({})
+        stage = plan.algorithm.stages[index]
+        updates_per_record = stage.num_steps // experiment.num_records
+
+        def record(key: jax.Array, hyper: Hyper, state: GameState, number: jax.Array):
+            own = solver(hyper)
+            key = jax.random.fold_in(jax.random.fold_in(key, 1 + index), number)
+            key_updates, key_measure = jax.random.split(key)
+            keys = jax.random.split(key_updates, updates_per_record)
+            step = own.algorithm.stages[index].step
+            state, infos = jax.lax.scan(lambda state, key: step(key, state), state, keys)
+            measured = _measure(own, state, stage.name, key_measure, experiment.num_random_leaders)
+            return state, measured | jax.tree.map(jnp.mean, infos)
+
+        steps = updates_per_record * plan.steps_per_update[stage.name]
+        return StageProgram(stage.name, record, experiment.num_records, steps)
+
+    return Program(
+        init,
+        tuple(make_stage(index) for index in range(len(solver({}).algorithm.stages))),
+        lambda key, hyper, state: _finish(solver(hyper), with_traced(experiment, hyper), key, state),
+        mdp,
+    )
+
+
+def finish_key(key: jax.Array) -> jax.Array:
+    """The key with which a run's own final evaluation is made."""
+    return jax.random.fold_in(key, 0x66696E)  # far behind the stages' numbers
+
+
+def make_train(experiment: Experiment, mdp: TabularMDP | None = None) -> Callable[..., Result]:
+    """`train(key, hyper={}) -> Result`: a whole run as one pure function, for `jax.jit(jax.vmap(...))`.
+
+    `hyper` replaces traced hyper-parameters by dotted name (`hyper_parameters(experiment)` lists them), e.g.
+    `{"alpha": 0.3, "leader.learning_rate": 1e-4}`; its values may be vmapped.
+    """
+    program = make_program(experiment, mdp)
+
+    def train(key: jax.Array, hyper: Hyper | None = None) -> Result:
+        hyper = hyper or {}
+        state, curves = program.init(key, hyper), {}
+        for stage in program.stages:
+
+            def record(state: GameState, number: jax.Array, stage: StageProgram = stage):
+                return stage.record(key, hyper, state, number)
+
+            state, curves[stage.name] = jax.lax.scan(record, state, jnp.arange(stage.num_records))
+        return Result(program.finish(finish_key(key), hyper, state), curves)
+
+    return train
+
+
+def hyper_parameters(experiment: Experiment) -> dict[str, float]:
+    """The traced hyper-parameters of an experiment and their values, by dotted name."""
+    return traced_fields(experiment)

@@ -1,0 +1,1 @@
+"""Statistics, tables, figures and W&B. Host side; never inside jit."""

@@ -1,0 +1,121 @@
+"""The formulation table: one row a cell, beside the poster's numbers."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from sbmrl.report.statistics import Estimate, fraction_interval, interquartile_mean, mean_interval
+
+TITLES = {
+    "pal": "PAL",
+    "mal": "MAL",
+    "mal_agent_reward": "MAL + agent reward",
+    "mal_random_noise": "MAL + random noise",
+}
+# Mean and spread of five runs, sampled returns (the poster, section 4): simple_mdp_2, T = 50.
+POSTER_ENV = "simple_mdp_2"
+POSTER = {
+    "mal": (0.97, 0.05),
+    "mal_agent_reward": (36.93, 0.57),
+    "mal_random_noise": (36.74, 0.67),
+    "pal": (36.77, 0.64),
+}
+FOLLOWER_TOLERANCE = 0.5  # a follower this close to optimal at the right leader is said to best-respond
+
+Row = dict[str, Any]
+
+
+def make_row(results: pl.DataFrame, seconds: float) -> Row:
+    """The statistics of one cell. Diverged seeds (`finite = false`) are counted and kept out of every number."""
+    finite = results.filter(pl.col("finite"))
+    returns, count = finite["exact_return"].to_numpy(), len(finite)
+    head = results.row(0, named=True)
+    poster = POSTER.get(head["formulation"]) if head["env"] == POSTER_ENV else None
+    best_responding = int((finite["follower_gap_true"] <= FOLLOWER_TOLERANCE).sum())
+    return {
+        **{name: head[name] for name in ("formulation", "scheme", "env", "alpha", "loss", "agent_reward")},
+        "num_seeds": len(results),
+        "num_diverged": len(results) - count,
+        "exact_return": _bounds(mean_interval(returns)),
+        "interquartile_mean": _number(interquartile_mean(returns)),
+        "sampled_return": _bounds(mean_interval(finite["sampled_return"].to_numpy())),
+        "optimal_return": _number(head["optimal_return"]),
+        "fraction_fooled": _bounds(fraction_interval(int(finite["fooled"].sum()), count)),
+        "fraction_optimal": _bounds(fraction_interval(int(finite["optimal"].sum()), count)),
+        "fraction_follower_best_responds": _bounds(fraction_interval(best_responding, count)),
+        "seconds": round(seconds, 1),
+        "poster": None if poster is None else {"value": poster[0], "spread": poster[1]},
+    }
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
+def _bounds(estimate: Estimate) -> dict[str, float | None]:
+    return {name: _number(value) for name, value in estimate._asdict().items()}
+
+
+COLUMNS = (
+    "formulation",
+    "poster",
+    "exact return [95 %]",
+    "IQM",
+    "sampled [95 %]",
+    "fooled [95 %]",
+    "optimal",
+    "follower best-responds",
+    "seeds",
+    "seconds",
+)
+
+
+def cells(row: Row) -> list[str]:
+    """A row as the texts of `COLUMNS`."""
+    poster, diverged = row["poster"], row["num_diverged"]
+    return [
+        title(row),
+        "–" if poster is None else f"{poster['value']:.2f} ± {poster['spread']:.2f}",
+        _interval(row["exact_return"], "{:.2f}"),
+        "–" if row["interquartile_mean"] is None else f"{row['interquartile_mean']:.2f}",
+        _interval(row["sampled_return"], "{:.2f}"),
+        _interval(row["fraction_fooled"], "{:.0%}"),
+        _value(row["fraction_optimal"], "{:.0%}"),
+        _value(row["fraction_follower_best_responds"], "{:.0%}"),
+        f"{row['num_seeds']}" + (f" ({diverged} diverged, left out)" if diverged else ""),
+        f"{row['seconds']:.0f}",
+    ]
+
+
+def title(row: Row) -> str:
+    """The formulation's name in print, with what departs from the default."""
+    return TITLES[row["formulation"]] + (" (paid in the model)" if row["agent_reward"] == "model" else "")
+
+
+def _value(bounds: dict[str, float | None], form: str) -> str:
+    return "–" if bounds["value"] is None else form.format(bounds["value"])
+
+
+def _interval(bounds: dict[str, float | None], form: str) -> str:
+    if bounds["low"] is None or bounds["high"] is None:
+        return _value(bounds, form)
+    return f"{_value(bounds, form)} [{form.format(bounds['low'])}, {form.format(bounds['high'])}]"
+
+
+def caption(rows: Sequence[Row]) -> str:
+    """What the reader needs to know to read the table."""
+    first = rows[0]
+    return (
+        f"World {first['env']}, loss {first['loss']}, scheme {first['scheme']}; the optimum is "
+        f"{first['optimal_return']:.2f}. Exact return: of each seed's greedy policy in the true world. Fooled: regret "
+        "above 5 % of (optimal − uniform policy). Follower best-responds: within 0.5 of optimal against the true model "
+        "(PAL: its model's loss under the optimal policy within 0.5 of the best)."
+    )
+
+
+def to_markdown(rows: Sequence[Row]) -> str:
+    """The table as Markdown, caption below."""
+    lines = [COLUMNS, ["---"] * len(COLUMNS), *(cells(row) for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{caption(rows)}\n"

@@ -1,0 +1,1 @@
+"""How the follower comes to answer a leader. A new scheme is one file."""

@@ -1,0 +1,50 @@
+"""The contextualized follower: pretrained on random leaders given their description ω, then frozen.
+
+Source: Gerstgrasser & Parkes (2023), "Oracles & Followers"; the poster, section 1. The follower's answer to a leader
+is net(θ, ω(leader)), so it changes with the leader without any further training.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+
+from sbmrl.game import Strategy
+from sbmrl.learners.base import Learner
+from sbmrl.problems import Leaders
+from sbmrl.schemes.base import Scheme
+
+
+def contextual(
+    follower: Learner,
+    strategy: Callable[[Any, jax.Array], Strategy],
+    describe: Callable[[Strategy], jax.Array],
+    num_pretrain_steps: int,
+    pool_size: int,
+) -> Scheme:
+    """The scheme around a follower's learner.
+
+    Args:
+        follower: learner of a problem whose opponent is a sampler of leaders.
+        strategy: (θ, ω) -> the follower's strategy.
+        describe: (leader's strategy as heard) -> ω.
+        num_pretrain_steps: follower updates before play.
+        pool_size: random leaders drawn for each update. Episodes pick among them, because an environment that
+            resets itself under `vmap` would otherwise draw a whole new leader at every step.
+    """
+
+    def pooled(key: jax.Array, leaders: Leaders) -> Leaders:
+        pool = jax.vmap(leaders)(jax.random.split(key, pool_size))
+        return lambda key: jax.tree.map(lambda x: x[jax.random.randint(key, (), 0, pool_size)], pool)
+
+    def init(key: jax.Array, leaders: Leaders):
+        return follower.init(key, leaders)
+
+    def adapt(key: jax.Array, state, leaders: Leaders):
+        key_pool, key_update = jax.random.split(key)
+        return follower.update(key_update, state, pooled(key_pool, leaders))
+
+    def respond(state, leader: Strategy) -> Strategy:
+        return strategy(follower.params(state), describe(leader))
+
+    return Scheme(init, adapt, respond, follower.params, num_pretrain_steps)
