@@ -123,7 +123,10 @@ def ppo(problem: Callable[[Opponent], Environment], player: Player, options: PPO
         samples = _samples(player, state.params, trajectory, options)
         carry = (state.params, state.optimizer_state)
         (params, optimizer_state), infos = scan_minibatches(key_shuffle, minibatch_step, carry, samples, options)
-        info = jax.tree.map(jnp.mean, infos) | {"mean_reward": jnp.mean(trajectory.reward)}
+        info = jax.tree.map(jnp.mean, infos) | {
+            "mean_reward": jnp.mean(trajectory.reward),
+            "share_ended": jnp.mean(trajectory.terminated | trajectory.truncated),
+        }
         return PPOState(params, optimizer_state, running), info
 
     steps = options.num_environments * options.num_steps

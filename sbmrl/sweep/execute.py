@@ -15,8 +15,9 @@ from sbmrl.config import Experiment, require_count, traced_fields
 from sbmrl.program import Final, Program, StageProgram, finish_key
 from sbmrl.stackelberg import GameState
 
+_LEVEL = "xla_backend_optimization_level"
 # XLA's own CPU default, 3, compiles these programs twice as long for a difference in speed that is within noise.
-_CPU_COMPILER_OPTIONS = {"xla_backend_optimization_level": 2}
+_CPU_COMPILER_OPTIONS = {_LEVEL: 2}
 
 
 class Progress(NamedTuple):
@@ -79,7 +80,8 @@ class _Compiler:
     def __init__(self, mesh: Mesh) -> None:
         self.mesh = mesh
         self.seconds = 0.0
-        self.options = _CPU_COMPILER_OPTIONS if jax.default_backend() == "cpu" else None
+        chosen = _LEVEL in os.environ.get("XLA_FLAGS", "")  # the user's own choice is kept
+        self.options = _CPU_COMPILER_OPTIONS if jax.default_backend() == "cpu" and not chosen else None
 
     def __call__(self, function: Callable[..., Any], per_seed: tuple[bool, ...], *args: Any) -> Any:
         """`function` mapped over the seed axis of the arguments marked `per_seed`, compiled for `args`.

@@ -27,13 +27,14 @@ import numpy as np
 import orbax.checkpoint as ocp
 import polars as pl
 
+from sbmrl import __version__
 from sbmrl.config import Experiment, FitOptions, PPOOptions, check
 from sbmrl.environments.tabular import TabularMDP
 from sbmrl.errors import InputError, require
 from sbmrl.stackelberg import GameState
 from sbmrl.sweep.execute import Cell
 
-_PACKAGES = ("sbmrl", "jax", "jaxlib", "flax", "optax", "distrax", "orbax-checkpoint", "numpy", "polars", "wandb")
+_PACKAGES = ("jax", "jaxlib", "flax", "optax", "distrax", "orbax-checkpoint", "numpy", "polars", "wandb")
 RESULT_COLUMNS = (
     "exact_return",
     "exact_return_stochastic",
@@ -98,7 +99,7 @@ def describe_machine() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "packages": {"sbmrl": __version__} | {name: importlib.metadata.version(name) for name in _PACKAGES},
         "devices": [f"{device.platform}:{device.device_kind}" for device in jax.devices()],
         "git": _git_state(),
     }

@@ -1,0 +1,40 @@
+"""Set-up before anything touches jax: CPU, four devices, typed keys only, a compilation cache kept between runs."""
+
+import os
+import tempfile
+from pathlib import Path
+
+os.environ["JAX_PLATFORMS"] = "cpu"
+os.environ["JAX_NUM_CPU_DEVICES"] = "4"
+os.environ["JAX_LEGACY_PRNG_KEY"] = "error"
+os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(Path(tempfile.gettempdir()) / "sbmrl-test-compilation-cache"))
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+os.environ["XLA_FLAGS"] = "--xla_backend_optimization_level=0"  # tests compile much and run little
+os.environ["WANDB_MODE"] = "offline"
+
+import dataclasses
+
+import pytest
+from hypothesis import settings
+
+from sbmrl.config import Experiment, preset
+
+settings.register_profile("sbmrl", deadline=None, max_examples=20, derandomize=True)
+settings.load_profile("sbmrl")
+
+
+def tiny_experiment(formulation: str, **changes) -> Experiment:
+    """A complete experiment of a few updates: everything happens, nothing is learned."""
+    experiment = preset("fast", formulation)
+    small = {"total_steps": 64, "num_environments": 4, "num_steps": 8, "minibatch_size": 16, "num_epochs": 2}
+    leader = dataclasses.replace(experiment.leader, actor_hidden=(8,), critic_hidden=(8,), **small)
+    hidden = {"hidden": (8,)} if formulation == "pal" else {"actor_hidden": (8,)}
+    follower = dataclasses.replace(experiment.follower, **small, **hidden)
+    sizes = {"num_records": 2, "num_leader_pool": 8, "num_random_leaders": 4, "num_eval_episodes": 3}
+    return dataclasses.replace(experiment, leader=leader, follower=follower, **sizes | changes)
+
+
+@pytest.fixture
+def tiny():
+    """`tiny_experiment`, for tests that want it by argument."""
+    return tiny_experiment

@@ -1,0 +1,195 @@
+"""The command line: what works end to end, and what is refused with one line, exit code 2 and nothing written."""
+
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import polars as pl
+import pytest
+from conftest import tiny_experiment
+
+from sbmrl import commands
+from sbmrl.cli import main, parse_train
+from sbmrl.formulations import FORMULATIONS
+from sbmrl.sweep.store import RESULT_COLUMNS
+
+
+def refused(capsys, *arguments):
+    """The one line on stderr that refuses `arguments`."""
+    with pytest.raises(SystemExit) as stop:
+        main(list(arguments))
+    captured = capsys.readouterr()
+    assert stop.value.code == 2
+    assert captured.out == ""
+    assert captured.err.count("\n") == 1
+    assert captured.err.startswith("sbmrl: error: ")
+    return captured.err
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ("trian mal", "did you mean 'train'"),
+        ("train", "formulation: must come first"),
+        ("train mall", "did you mean 'mal'"),
+        ("train mal --env simple_mpd_2", "env: 'simple_mpd_2' is unknown; did you mean 'simple_mdp_2'"),
+        ("train mal --env absent.json", "absent.json: cannot be read"),
+        ("train mal --preset poste", "preset: 'poste' is unknown; did you mean 'poster'"),
+        ("train mal --preset", "preset: must be one of"),
+        ("train mal --alpha 1.5", "alpha: must be in [0, 1], got 1.5"),
+        ("train mal --alpha nan", "alpha: must be in [0, 1], got nan"),
+        ("train mal --alpha x", "--alpha"),
+        ("train mal --alpa 1", "did you mean --alpha"),
+        ("train mal --loss l2", "--loss"),
+        ("train mal --num-seeds 0", "num_seeds: must be a whole number of at least 1, got 0"),
+        ("train mal --seed -1", "seed: must be a whole number of at least 0"),
+        ("train mal --num-records 0", "num_records"),
+        ("train mal leader.learning_rate=-1", "leader.learning_rate: must be at least 0"),
+        ("train mal --leader.minibatch-size 65", "leader.minibatch_size: must be a multiple of num_environments"),
+        ("train mal --follower.discount 2", "follower.discount: must be in [0, 1]"),
+        ("train mal --follower.parametrization table", "follower.parametrization: must be 'network'"),
+        ("train pal --follower.hidden 0", "follower.hidden"),
+        ("reproduce --num-seeds -3", "num_seeds"),
+        ("reproduce --preset tiny", "preset: 'tiny' is unknown"),
+        ("evaluate", "PATH"),
+        ("evaluate absent", "absent: must be the directory of a finished run"),
+        ("evaluate . --num-episodes 0", "num_episodes"),
+        ("draw simple_mdp_3", "env: 'simple_mdp_3' is unknown; did you mean"),
+        ("draw simple_mdp_2 --run-seed -1", "run_seed"),
+        ("list everything", "everything"),
+    ],
+)
+def test_bad_input(capsys, tmp_path, monkeypatch, line, says):
+    monkeypatch.chdir(tmp_path)
+    assert says in refused(capsys, *line.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_occupied_or_unwritable_directory_is_left_alone(capsys, tmp_path):
+    (tmp_path / "theirs").write_text("precious")
+    assert "out: must be a new or empty directory" in refused(capsys, "train", "mal", "--out", str(tmp_path))
+    assert "out: must be a directory" in refused(capsys, "train", "mal", "--out", str(tmp_path / "theirs"))
+    assert "cannot be written" in refused(capsys, "reproduce", "--out", "/proc/sbmrl")
+    assert [path.name for path in tmp_path.iterdir()] == ["theirs"]
+    assert (tmp_path / "theirs").read_text() == "precious"
+
+
+def test_presets_are_defaults_that_options_change():
+    experiment, options = parse_train("pal --preset fast --alpha 0.25 leader.learning_rate=1e-3 --num-seeds 3".split())
+    assert (experiment.formulation, experiment.alpha, options.num_seeds) == ("pal", 0.25, 3)
+    assert experiment.leader.learning_rate == 1e-3
+    assert experiment.leader.total_steps == 50_000
+    assert experiment.follower.hidden == (64, 64)
+    poster, _ = parse_train(["mal"])
+    assert (poster.leader.total_steps, poster.leader.discount) == (250_000, 1.0)
+    assert poster.follower.actor_hidden == (8, 8, 8, 8)
+
+
+def test_help_is_quick_and_names_every_hyper_parameter(capsys):
+    start = time.process_time()
+    done = subprocess.run([sys.executable, "-X", "importtime", "-m", "sbmrl", "--help"], capture_output=True, text=True)
+    assert done.returncode == 0
+    assert time.process_time() - start < 60
+    loaded = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
+    assert not loaded & {"jax", "flax", "numpy", "scipy", "polars", "matplotlib", "wandb", "orbax.checkpoint"}
+    with pytest.raises(SystemExit) as stop:
+        main(["train", "pal", "--help"])
+    assert stop.value.code == 0
+    printed = capsys.readouterr().out
+    for flag in ("--alpha", "--leader.clip-range", "--leader.discount", "--follower.hidden", "--wandb", "--out"):
+        assert flag in printed
+
+
+def test_list_names_everything_in_one_line_each(capsys):
+    main(["list"])
+    printed = capsys.readouterr().out
+    for name in ("simple_mdp_2", "counterexample_2", *FORMULATIONS, "contextual", "poster", "fast"):
+        assert sum(line.strip().startswith(name + " ") for line in printed.splitlines()) == 1
+
+
+@pytest.fixture(scope="module")
+def reproduced(tmp_path_factory):
+    """`sbmrl reproduce` with a tiny preset, once: the directory of its files."""
+    out = tmp_path_factory.mktemp("runs") / "reproduced"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(commands, "preset", lambda name, formulation: tiny_experiment(formulation))
+        main(["reproduce", "--num-seeds", "3", "--out", str(out), "--wandb", "offline"])
+    return out
+
+
+def test_reproduce_leaves_all_files(reproduced):
+    rows = json.loads((reproduced / "table.json").read_text())
+    assert [row["formulation"] for row in rows] == list(FORMULATIONS)
+    assert {row["poster"]["value"] for row in rows} == {0.97, 36.93, 36.74, 36.77}
+    assert "| MAL + agent reward | 36.93 ± 0.57 |" in (reproduced / "table.md").read_text()
+    assert len(pl.read_parquet(reproduced / "results.parquet")) == 4 * 3
+    for name in FORMULATIONS:
+        run = reproduced / name
+        config = json.loads((run / "config.json").read_text())
+        assert config["num_seeds"] == 3
+        assert config["experiment"]["formulation"] == name
+        meta = json.loads((run / "meta.json").read_text())
+        assert meta["packages"]["jax"].startswith("0.11")
+        assert meta["seconds"]["run"] > 0
+        results = pl.read_parquet(run / "results.parquet")
+        assert set(RESULT_COLUMNS) | {"formulation", "scheme", "env", "alpha", "seed"} == (
+            set(results.columns) - {"loss", "agent_reward"}
+        )
+        assert results["seed"].to_list() == [0, 1, 2]
+        np.testing.assert_allclose(results["regret"], results["optimal_return"] - results["exact_return"], atol=1e-5)
+        curves = pl.read_parquet(run / "metrics.parquet")
+        assert set(curves["stage"]) == {"pretrain", "play"}
+        assert curves.filter(metric="exact_return").height == 2 * 3
+        assert list((run / "wandb").glob("offline-run-*"))
+        assert not list(run.glob("*.tmp"))
+
+
+def test_evaluate_finds_the_same_exact_numbers(reproduced, capsys):
+    main(["evaluate", str(reproduced), "--num-episodes", "5"])
+    lines = [line for line in capsys.readouterr().out.splitlines() if "mal" in line or "pal" in line]
+    assert len(lines) == 4
+    assert all(line.split("│")[4].strip() == "0.0e+00" for line in lines)
+
+
+def test_draw_a_run_and_a_world(reproduced, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    main(["draw", str(reproduced / "mal"), "--run-seed", "2", "--out", "model"])
+    main(["draw", "mdp_erg_det_2"])
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("model.svg", "model.png"),
+        *("mdp_erg_det_2.svg", "mdp_erg_det_2.png"),
+    }
+    capsys.readouterr()
+    assert "run_seed: must be below the run's 3 seeds" in refused(
+        capsys, "draw", str(reproduced / "mal"), "--run-seed", "3"
+    )
+    assert "must be the directory of one run" in refused(capsys, "draw", str(reproduced))
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        ("config.json", "is no configuration of this program"),
+        ("world.json", "world.json: must be"),
+        ("results.parquet", "results.parquet: cannot be read"),
+    ],
+)
+def test_damaged_runs_are_named(reproduced, tmp_path, capsys, damage, says):
+    import shutil
+
+    run = tmp_path / "run"
+    shutil.copytree(reproduced / "pal", run)
+    (run / damage).write_bytes(b"damaged")
+    assert says in refused(capsys, "evaluate", str(run))
+
+
+def test_a_checkpoint_of_another_shape_is_named(reproduced, tmp_path, capsys):
+    import shutil
+
+    run = tmp_path / "run"
+    shutil.copytree(reproduced / "pal", run)
+    shutil.rmtree(run / "checkpoint")
+    shutil.copytree(reproduced / "mal" / "checkpoint", run / "checkpoint")
+    assert "checkpoint: cannot be restored" in refused(capsys, "evaluate", str(run))

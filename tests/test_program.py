@@ -1,0 +1,116 @@
+"""Whole runs: every formulation runs and is finite; vmap equals a loop; chunked equals whole; one compile for all α."""
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from conftest import tiny_experiment
+
+from sbmrl.config import LOSS_NAMES, traced_fields
+from sbmrl.errors import InputError
+from sbmrl.formulations import FORMULATIONS
+from sbmrl.program import finish_key, make_program, make_train
+from sbmrl.sweep.execute import run_cell, seed_keys, traced_values
+
+
+@pytest.mark.parametrize("loss", LOSS_NAMES)
+@pytest.mark.parametrize("formulation", FORMULATIONS)
+def test_every_formulation_runs_and_vmap_equals_a_loop(formulation, loss):
+    train = make_train(tiny_experiment(formulation, loss=loss, env="simple_mdp_2_variant_2"))
+    keys = seed_keys(0, 3)
+    batched = jax.jit(jax.vmap(train))(keys)
+    assert bool(batched.final.metrics["finite"].all())
+    np.testing.assert_allclose(batched.final.model.sum(-1), 1.0, atol=1e-5)
+    single = jax.jit(train)(keys[1])
+    for one, many in zip(jax.tree.leaves(single), jax.tree.leaves(batched), strict=True):
+        np.testing.assert_allclose(one, many[1], rtol=2e-3, atol=2e-4)
+
+
+@pytest.mark.parametrize("env", ["counterexample_1", "mdp_erg_det_2", "random_4_3_0"])
+@pytest.mark.parametrize("formulation", ["pal", "mal_random_noise"])
+def test_other_worlds_run(formulation, env):
+    result = jax.jit(make_train(tiny_experiment(formulation, env=env)))(jax.random.key(0))
+    metrics = result.final.metrics
+    assert bool(metrics["finite"])
+    assert float(metrics["regret"]) >= -1e-4
+    assert float(metrics["follower_gap"]) >= -1e-4
+    assert float(metrics["follower_gap_random"]) >= -1e-4
+
+
+@pytest.mark.parametrize("formulation", ["mal_agent_reward", "mal_random_noise"])
+@pytest.mark.parametrize("agent_reward", ["world", "model"])
+def test_alpha_one_is_mal_exactly(formulation, agent_reward):
+    mal = jax.jit(make_train(tiny_experiment("mal")))(jax.random.key(3))
+    repaired = jax.jit(make_train(tiny_experiment(formulation, agent_reward=agent_reward)))(
+        jax.random.key(3), {"alpha": 1.0}
+    )
+    for one, other in zip(jax.tree.leaves(mal), jax.tree.leaves(repaired), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_alpha_below_one_is_not_mal():
+    train = jax.jit(make_train(tiny_experiment("mal_random_noise")))
+    one, half = (train(jax.random.key(3), {"alpha": alpha}) for alpha in (1.0, 0.5))
+    assert not np.allclose(one.final.model, half.final.model, atol=1e-6)
+
+
+def test_agent_reward_in_world_and_model_differ():
+    world, model = (
+        jax.jit(make_train(tiny_experiment("mal_agent_reward", agent_reward=where)))(jax.random.key(3))
+        for where in ("world", "model")
+    )
+    assert not np.allclose(world.final.model, model.final.model, atol=1e-6)
+
+
+def test_hyper_parameters_are_an_axis_and_cost_one_compile():
+    experiment = tiny_experiment("mal_agent_reward")
+    train = make_train(experiment)
+    chex.clear_trace_counter()
+    counted = jax.jit(chex.assert_max_traces(n=1)(jax.vmap(jax.vmap(train, (None, 0)), (0, None))))
+    for learning_rate in (1e-3, 1e-4):
+        hyper = {"alpha": jnp.linspace(0.0, 1.0, 3), "leader.learning_rate": jnp.full(3, learning_rate)}
+        result = counted(seed_keys(0, 2), hyper)
+    assert result.final.metrics["exact_return"].shape == (2, 3)
+    assert not np.allclose(result.final.model[:, 0], result.final.model[:, 2])
+    with pytest.raises(InputError, match=r"did you mean 'leader.learning_rate'"):
+        train(jax.random.key(0), {"leader.learning_rat": 1e-3})
+
+
+def test_chunked_and_sharded_equals_whole():
+    experiment = tiny_experiment("mal")
+    cell = run_cell(experiment, make_program(experiment), num_seeds=5)  # 4 devices: padded to 8
+    whole = jax.jit(jax.vmap(make_train(experiment)))(seed_keys(0, 5))
+    assert cell.final.policy.shape[0] == 5
+    for one, other in zip(jax.tree.leaves(cell.final), jax.tree.leaves(whole.final), strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-3, atol=2e-4)
+    play = [progress.metrics["exact_return"] for progress in cell.curves if progress.stage == "play"]
+    np.testing.assert_allclose(np.stack(play, -1), whole.curves["play"]["exact_return"], rtol=2e-3, atol=2e-4)
+
+
+def test_a_seed_does_not_depend_on_how_many_run_beside_it():
+    experiment = tiny_experiment("pal")
+    program = make_program(experiment)
+    few, many = (run_cell(experiment, program, num_seeds=count) for count in (4, 8))
+    np.testing.assert_allclose(few.final.model, many.final.model[:4], rtol=1e-4, atol=1e-5)
+
+
+def test_a_diverged_seed_is_flagged_and_harms_no_other():
+    experiment = tiny_experiment("mal")
+    train = jax.jit(jax.vmap(make_train(experiment)))
+    keys, sane = seed_keys(0, 3), jnp.full(3, 1e-3)
+    good = train(keys, {"leader.learning_rate": sane})
+    bad = train(keys, {"leader.learning_rate": sane.at[1].set(jnp.nan)})
+    np.testing.assert_array_equal(bad.final.metrics["finite"], [True, False, True])
+    for one, other in zip(jax.tree.leaves(good.final), jax.tree.leaves(bad.final), strict=True):
+        np.testing.assert_array_equal(one[0], other[0])
+        np.testing.assert_array_equal(one[2], other[2])
+
+
+def test_traced_values_are_arguments_of_the_program():
+    experiment = tiny_experiment("mal_random_noise")
+    program, keys = make_program(experiment), seed_keys(0, 1)
+    assert set(traced_values(experiment)) == set(traced_fields(experiment))
+    state = program.init(keys[0], traced_values(experiment))
+    final = program.finish(finish_key(keys[0]), traced_values(experiment), state)
+    assert set(final.params) == {"leader", "follower"}
