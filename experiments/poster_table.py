@@ -1,7 +1,7 @@
 """The figure beside the poster's table: where each seed of each formulation ended, exactly.
 
-    sbmrl reproduce --num-seeds 64 --out runs/poster
-    python experiments/poster_table.py runs/poster docs/figures/poster_table
+sbmrl reproduce --num-seeds 64 --out runs/poster
+python experiments/poster_table.py runs/poster docs/figures/poster_table
 """
 
 import argparse
@@ -20,7 +20,9 @@ def draw(results: pl.DataFrame) -> Figure:
     """One line a formulation: a dot a seed (exact return of its greedy policy) and the poster's mean of five runs."""
     figure = Figure(figsize=(8.0, 3.2), layout="constrained")
     axes = figure.subplots()
-    order = [name for name in ("mal", "mal_agent_reward", "mal_random_noise", "pal") if name in set(results["formulation"])]
+    order = [
+        name for name in ("mal", "mal_agent_reward", "mal_random_noise", "pal") if name in set(results["formulation"])
+    ]
     generator = np.random.default_rng(0)
     for line, name in enumerate(reversed(order)):
         row = results.filter(formulation=name, finite=True)

@@ -162,7 +162,7 @@ def _check_run(num_seeds: int, seed: int) -> None:
     require(0 <= seed < 2**31, "seed", "must be a whole number of at least 0", seed)
 
 
-def parse_train(arguments: list[str]) -> tuple[Experiment, RunOptions]:
+def parse_train(arguments: Sequence[str]) -> tuple[Experiment, RunOptions]:
     """`FORMULATION [--preset P] …`: the formulation and the preset set the defaults that the other options change.
 
     Raises:
@@ -179,7 +179,7 @@ def parse_train(arguments: list[str]) -> tuple[Experiment, RunOptions]:
     return check(parsed.experiment), parsed.run
 
 
-def _take_preset(arguments: list[str]) -> tuple[str, list[str]]:
+def _take_preset(arguments: Sequence[str]) -> tuple[str, list[str]]:
     """The value of --preset, which must be known before the other options have defaults, and all else."""
     rest, name, waiting = [], "poster", False
     for argument in arguments:

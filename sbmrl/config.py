@@ -8,12 +8,14 @@ between the two views; the traced view is a flat dict from dotted names, as in `
 import dataclasses
 import math
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import tyro
 
 from sbmrl.errors import InputError, require, require_known
 from sbmrl.formulations import AGENT_REWARDS, FORMULATIONS
+
+Response = Literal["greedy", "sampled"]
 
 SCHEMES = {"contextual": "contextualized follower: pretrained on random leaders given ω, then frozen"}
 LOSS_NAMES = ("brier", "kl")
@@ -89,6 +91,8 @@ class Experiment:
     """ℓ, the model's loss: Brier (the poster's code) or KL divergence (the poster's text)."""
     agent_reward: Literal["world", "model"] = "world"
     """Where mal_agent_reward earns the return: the true world (the poster's code) or the model (its text)."""
+    response: Response = "greedy"
+    """How a policy follower answers the leader: by its best action, or by actions sampled from its policy."""
     alpha: float = 0.5
     """α in [0, 1], weight of plain MAL in the two repairs; 1 is MAL exactly."""
     leader: PPOOptions = PPOOptions()
@@ -154,6 +158,7 @@ def check(experiment: Experiment) -> Experiment:
     require_known(experiment.scheme, "scheme", SCHEMES)
     require_known(experiment.loss, "loss", LOSS_NAMES)
     require_known(experiment.agent_reward, "agent_reward", AGENT_REWARDS)
+    require_known(experiment.response, "response", get_args(Response))
     _require_range(experiment.alpha, "alpha", 0.0, 1.0)
     for field in ("num_records", "num_leader_pool", "num_random_leaders", "num_eval_episodes"):
         require_count(getattr(experiment, field), field)

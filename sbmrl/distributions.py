@@ -17,4 +17,4 @@ def categorical(logits: jax.Array) -> Distribution:
 def diagonal_gaussian(mean: jax.Array, log_standard_deviation: jax.Array) -> Distribution:
     """A vector in `R^N`, from its mean `[..., N]` and a log standard deviation `[N]` that all states share."""
     scale = jnp.broadcast_to(jnp.exp(log_standard_deviation), mean.shape)
-    return distrax.MultivariateNormalDiag(mean, scale)
+    return distrax.Independent(distrax.Normal(mean, scale), reinterpreted_batch_ndims=1)

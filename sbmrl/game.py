@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sbmrl.environments.closed_forms import uniform_policy
+from sbmrl.environments.closed_forms import greedy, uniform_policy
 from sbmrl.environments.tabular import TabularMDP, sample_row, with_transition
 from sbmrl.formulations import Role
 from sbmrl.payoffs import Loss, Measurement, Play, Profile
@@ -86,6 +86,11 @@ class Game(NamedTuple):
     heard: Mapping[Role, Callable[[jax.Array, Strategy], Strategy]]
     describe: Mapping[Role, Callable[[Strategy], jax.Array]]
     measurement: Measurement
+
+
+def played(role: str, strategy: Strategy) -> Strategy:
+    """A strategy played out in full: a policy greedily, a model as it predicts."""
+    return greedy(strategy) if role == "policy" else strategy
 
 
 def random_rows(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:

@@ -9,23 +9,17 @@ from sbmrl.environments.closed_forms import (
     finite_horizon_occupancy,
     finite_horizon_optimum,
     finite_horizon_return,
-    greedy,
     uniform_policy,
 )
 from sbmrl.environments.tabular import TabularMDP, tabular_environment, with_transition
 from sbmrl.formulations import Formulation, Role
-from sbmrl.game import Game, Outcome, Strategy
+from sbmrl.game import Game, Outcome, Strategy, played
 from sbmrl.payoffs import LOSSES, PAYOFFS, Profile, expected_loss
 
 Metrics = dict[str, jax.Array]
 
 FOOLED_FRACTION = 0.05  # fooled: regret above this part of (optimal − uniform policy)
 OPTIMAL_FRACTION = 0.0125  # optimal: regret at most this part; 36.02 or better on simple_mdp_2
-
-
-def played(role: Role, strategy: Strategy) -> Strategy:
-    """The strategy as it is evaluated: a policy plays greedily, a model predicts its rows."""
-    return greedy(strategy) if role == "policy" else strategy
 
 
 def best_response_value(game: Game, follower: Role, leader: Strategy) -> jax.Array:

@@ -13,9 +13,10 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from sbmrl.config import Response
 from sbmrl.environments.base import Environment
 from sbmrl.formulations import Formulation
-from sbmrl.game import Game, Outcome, Seat, SeatState, Strategy
+from sbmrl.game import Game, Outcome, Seat, SeatState, Strategy, played
 from sbmrl.payoffs import Objective, objective
 from sbmrl.players import with_context
 
@@ -44,9 +45,10 @@ class QueryState(NamedTuple):
     kind: jax.Array
 
 
-def leader_problem(game: Game, formulation: Formulation) -> Callable[[Outcome], Environment]:
+def leader_problem(game: Game, formulation: Formulation, response: Response) -> Callable[[Outcome], Environment]:
     """(outcome) -> the leader's query-augmented episode: Q queries, then at most T moves; ends by termination.
 
+    With a "greedy" response a policy follower takes its best action, with a "sampled" one it draws from its policy.
     The game ends after T moves by its rules, so the cut at T is a true end: nothing is bootstrapped behind it.
     """
     seat, wants = game.seats[formulation.leader], objective(formulation.leader_wants)
@@ -56,7 +58,10 @@ def leader_problem(game: Game, formulation: Formulation) -> Callable[[Outcome], 
 
     def build(outcome: Outcome) -> Environment:
         def begin(key: jax.Array, answers: jax.Array) -> tuple[SeatState, jax.Array]:
-            return _begin(key, seat, wants, outcome(seat.heard(answers))[formulation.follower])
+            follower = outcome(seat.heard(answers))[formulation.follower]
+            return _begin(
+                key, seat, wants, played(formulation.follower, follower) if response == "greedy" else follower
+            )
 
         def reset(key: jax.Array):
             answers = jnp.zeros((num_queries, *answer_shape), answer_type)
@@ -66,22 +71,21 @@ def leader_problem(game: Game, formulation: Formulation) -> Callable[[Outcome], 
 
         def ask(key: jax.Array, state: QueryState, answer: jax.Array) -> QueryState:
             answers = state.answers.at[state.num_answered].set(answer)
-            played, kind = begin(key, answers)
-            return QueryState(state.num_answered + 1, answers, played, kind)
+            return QueryState(state.num_answered + 1, answers, *begin(key, answers))
 
         def step(key: jax.Array, state: QueryState, answer: jax.Array):
             key_ask, key_play = jax.random.split(key)
             asking = state.num_answered < num_queries
-            played, earned, terminated, _ = seat.step(key_play, state.played, answer)
+            moved, earned, terminated, _ = seat.step(key_play, state.played, answer)
             new = jax.tree.map(
-                lambda asked, moved: jnp.where(asking, asked, moved),
+                lambda asked, played_on: jnp.where(asking, asked, played_on),
                 ask(key_ask, state, answer),
-                state._replace(played=played),
+                state._replace(played=moved),
             )
             query = seat.queries[jnp.minimum(new.num_answered, num_queries - 1)]
             observation = jnp.where(new.num_answered < num_queries, query, seat.observe(new.played))
             reward = jnp.where(asking, 0.0, wants.reward(state.kind, earned))
-            ended = ~asking & (terminated | (played.time >= game.mdp.horizon))
+            ended = ~asking & (terminated | (moved.time >= game.mdp.horizon))
             return observation, new, reward, ended, jnp.array(False), {}
 
         return Environment(reset, step)
@@ -117,9 +121,9 @@ def follower_problem(game: Game, formulation: Formulation) -> Callable[[Leaders]
             return observe(state), state
 
         def step(key: jax.Array, state: FollowerState, answer: jax.Array):
-            played, earned, terminated, next_state = seat.step(key, state.played, answer)
-            new = state._replace(played=played)
-            truncated = (played.time >= game.mdp.horizon) & ~terminated
+            moved, earned, terminated, next_state = seat.step(key, state.played, answer)
+            new = state._replace(played=moved)
+            truncated = (moved.time >= game.mdp.horizon) & ~terminated
             info = {"next_state": next_state}
             return observe(new), new, wants.reward(state.kind, earned), terminated, truncated, info
 

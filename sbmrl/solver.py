@@ -59,10 +59,11 @@ def _player(seat: Seat, observation_size: int, options: PPOOptions) -> Player:
     return actor_critic(actor, options.critic_hidden, seat.head, observation_size)
 
 
-def _leader(game: Game, formulation: Formulation, options: PPOOptions) -> tuple[Learner, Logits]:
+def _leader(game: Game, formulation: Formulation, experiment: Experiment) -> tuple[Learner, Logits]:
     seat = game.seats[formulation.leader]
-    player = _player(seat, seat.queries.shape[1], options)
-    return ppo(leader_problem(game, formulation), player, options), player.logits
+    player = _player(seat, seat.queries.shape[1], experiment.leader)
+    problem = leader_problem(game, formulation, experiment.response)
+    return ppo(problem, player, experiment.leader), player.logits
 
 
 def _follower(
@@ -104,7 +105,7 @@ def make_solver(experiment: Experiment, mdp: TabularMDP) -> Solver:
     """The solver of an experiment on `mdp`; the experiment's traced fields may hold arrays."""
     game = tabular_game(mdp, LOSSES[experiment.loss])
     formulation = make_formulation(experiment.formulation, experiment.alpha, experiment.agent_reward)
-    leader, logits = _leader(game, formulation, experiment.leader)
+    leader, logits = _leader(game, formulation, experiment)
     scheme = _contextual(game, formulation, experiment)
     seat = game.seats[formulation.leader]
     num_steps = num_updates(experiment.leader, experiment.num_records)

@@ -12,8 +12,11 @@ from conftest import tiny_experiment
 
 from sbmrl import commands
 from sbmrl.cli import main, parse_train
+from sbmrl.config import FitOptions, PPOOptions
 from sbmrl.formulations import FORMULATIONS
 from sbmrl.sweep.store import RESULT_COLUMNS
+
+pytestmark = pytest.mark.xdist_group("cli")  # so that one worker makes the runs that several tests read
 
 
 def refused(capsys, *arguments):
@@ -77,13 +80,16 @@ def test_an_occupied_or_unwritable_directory_is_left_alone(capsys, tmp_path):
 
 
 def test_presets_are_defaults_that_options_change():
-    experiment, options = parse_train("pal --preset fast --alpha 0.25 leader.learning_rate=1e-3 --num-seeds 3".split())
+    line = "pal --preset fast --alpha 0.25 leader.learning_rate=1e-3 --num-seeds 3"
+    experiment, options = parse_train(line.split())
     assert (experiment.formulation, experiment.alpha, options.num_seeds) == ("pal", 0.25, 3)
     assert experiment.leader.learning_rate == 1e-3
     assert experiment.leader.total_steps == 50_000
+    assert isinstance(experiment.follower, FitOptions)
     assert experiment.follower.hidden == (64, 64)
     poster, _ = parse_train(["mal"])
     assert (poster.leader.total_steps, poster.leader.discount) == (250_000, 1.0)
+    assert isinstance(poster.follower, PPOOptions)
     assert poster.follower.actor_hidden == (8, 8, 8, 8)
 
 

@@ -14,13 +14,14 @@ from sbmrl.environments.base import Environment
 from sbmrl.environments.closed_forms import finite_horizon_optimum
 from sbmrl.environments.gymnax_adapter import from_gymnax
 from sbmrl.environments.tabular import make_world, tabular_environment
+from sbmrl.game import Head
 from sbmrl.learners.ppo import Samples, generalized_advantage_estimation, ppo, surrogate_loss
 from sbmrl.players import MultiLayerPerceptron, Table, actor_critic
 
 SMALL = PPOOptions(num_environments=8, num_steps=32, minibatch_size=64, num_epochs=4, learning_rate=3e-3)
 
 
-def player(observation_size, num_outputs, head="categorical", hidden=(16,)):
+def player(observation_size, num_outputs, head: Head = "categorical", hidden=(16,)):
     return actor_critic(MultiLayerPerceptron(hidden, num_outputs, 0.01), hidden, head, observation_size)
 
 

@@ -79,9 +79,10 @@ def test_aggregates_leave_out_what_is_not_finite():
 
 def test_a_failing_wandb_warns_once_and_stops_nothing(monkeypatch, tmp_path, capsys):
     import wandb
+    from wandb.errors import CommError
 
     def fail(**_):
-        raise wandb.errors.CommError("no route\nto host")
+        raise CommError("no route\nto host")
 
     monkeypatch.setattr(wandb, "init", fail)
     tracker = tracking.Tracker("online", "cell", {}, tmp_path)
