@@ -220,11 +220,20 @@ def _as_flag(argument: str) -> str:
 
 
 def _one_line(printed: str, program: str) -> str:
-    """The words of tyro's boxed message: its reason, and the nearest options where it names some."""
-    lines = [line.strip("│╭╮╰╯─ ") for line in printed.splitlines()]
-    words = [line for line in lines if line][1:]  # the first is the box's title
-    suggested = [line.split()[0] for line in words if line.startswith("--")]
-    ends = [number for number, line in enumerate(words) if re.match("Perhaps|Argument help|For full|Similar", line)]
-    reason = " ".join(words[: ends[0] if ends else None])
-    hint = f"; did you mean {' or '.join(suggested)}?" if suggested and "nrecognized" in reason else ""
-    return f"{reason}{hint} (see `{program} --help`)"
+    """The reason in tyro's message, and the nearest options where it names some.
+
+    The message is a box of paragraphs between rulers, or, where the terminal has no box characters, a title and the
+    same paragraphs: the reason, then suggestions, then where to find help.
+    """
+    title_inside = not printed.lstrip().startswith("╭")
+    paragraphs: list[list[str]] = [[]]
+    for line in printed.splitlines():
+        words = line.strip().strip("│").strip()
+        if words.startswith("╭") or not words.strip("─-╰╯"):
+            paragraphs.append([])
+        else:
+            paragraphs[-1].append(words)
+    filled = [paragraph for paragraph in paragraphs if paragraph][title_inside:]
+    suggested = [line.split()[0] for paragraph in filled[1:] for line in paragraph if line.startswith("--")]
+    hint = f"; did you mean {' or '.join(suggested)}?" if suggested and "nrecognized" in filled[0][0] else ""
+    return f"{' '.join(filled[0])}{hint} (see `{program} --help`)"
