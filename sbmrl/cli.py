@@ -116,6 +116,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _dispatch(list(sys.argv[1:] if arguments is None else arguments))
     except InputError as error:
         _stop(str(error))
+    except OSError as error:  # a disk that is full, a directory that went away
+        _stop(f"{error.filename or 'a file'}: {error.strerror or error}")
     except KeyboardInterrupt:
         print("sbmrl: interrupted", file=sys.stderr)
         raise SystemExit(130) from None

@@ -14,7 +14,6 @@ os.environ["WANDB_MODE"] = "offline"
 
 import dataclasses
 
-import pytest
 from hypothesis import settings
 
 from sbmrl.config import Experiment, preset
@@ -31,10 +30,4 @@ def tiny_experiment(formulation: str, **changes) -> Experiment:
     hidden = {"hidden": (8,)} if formulation == "pal" else {"actor_hidden": (8,)}
     follower = dataclasses.replace(experiment.follower, **small, **hidden)
     sizes = {"num_records": 2, "num_leader_pool": 8, "num_random_leaders": 4, "num_eval_episodes": 3}
-    return dataclasses.replace(experiment, leader=leader, follower=follower, **sizes | changes)
-
-
-@pytest.fixture
-def tiny():
-    """`tiny_experiment`, for tests that want it by argument."""
-    return tiny_experiment
+    return dataclasses.replace(experiment, **{"leader": leader, "follower": follower} | sizes | changes)

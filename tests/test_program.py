@@ -1,5 +1,6 @@
 """Whole runs: every formulation runs and is finite; vmap equals a loop; chunked equals whole; one compile for all α."""
 
+import dataclasses
 import itertools
 
 import chex
@@ -28,12 +29,15 @@ def test_every_formulation_runs_and_vmap_equals_a_loop(formulation):
         np.testing.assert_allclose(one, many[1], rtol=2e-3, atol=2e-4)
 
 
+TABLE_LEADER = dataclasses.replace(tiny_experiment("mal").leader, parametrization="table")
+
+
 @pytest.mark.parametrize(
     ("formulation", "env", "changes"),
     [
         ("pal", "counterexample_1", {"loss": "kl"}),
         ("mal", "mdp_erg_det_2", {"loss": "kl", "response": "sampled"}),
-        ("mal_random_noise", "random_4_3_0", {}),
+        ("mal_random_noise", "random_4_3_0", {"leader": TABLE_LEADER}),
     ],
 )
 def test_other_worlds_losses_and_responses_run(formulation, env, changes):

@@ -61,7 +61,8 @@ def prepare_devices(cache: Path | None = None) -> None:
     chosen `JAX_NUM_CPU_DEVICES` or `JAX_COMPILATION_CACHE_DIR` is kept.
     """
     if "JAX_NUM_CPU_DEVICES" not in os.environ:
-        jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        jax.config.update("jax_num_cpu_devices", cores or 1)
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         directory = cache or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sbmrl"
         jax.config.update("jax_compilation_cache_dir", str(directory))
@@ -115,7 +116,7 @@ def run_cell(
     """
     require_count(num_seeds, "num_seeds")
     start = time.perf_counter()
-    devices = jax.local_devices()
+    devices = jax.local_devices()[:num_seeds]
     compiler = _Compiler(jax.make_mesh((len(devices),), ("seed",), axis_types=(AxisType.Auto,), devices=devices))
     keys = seed_keys(root_seed, -(-num_seeds // len(devices)) * len(devices))
     hyper = traced_values(experiment)
