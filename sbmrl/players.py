@@ -47,19 +47,19 @@ class Table(nn.Module):
     queries are (pairs of) one-hot vectors.
 
     Attributes:
-        queries: all observations, as nested tuples `[Q, D]` (hashable).
+        queries: `[Q, D]` all observations.
     """
 
-    queries: tuple[tuple[float, ...], ...]
+    queries: jax.Array
     num_outputs: int
     initial_scale: float
 
     @nn.compact
     def __call__(self, observation: jax.Array) -> jax.Array:
         """`[..., D] -> [..., num_outputs]`."""
-        shape = (len(self.queries), self.num_outputs)
+        shape = (self.queries.shape[0], self.num_outputs)
         logits = self.param("logits", nn.initializers.normal(self.initial_scale), shape)
-        return logits[jnp.argmax(observation @ jnp.array(self.queries).T, axis=-1)]
+        return logits[jnp.argmax(observation @ self.queries.T, axis=-1)]
 
 
 class ActorCritic(nn.Module):

@@ -52,8 +52,7 @@ def num_updates(options: PPOOptions | FitOptions, num_records: int) -> int:
 
 def _player(seat: Seat, observation_size: int, options: PPOOptions) -> Player:
     if options.parametrization == "table":
-        queries = tuple(tuple(float(x) for x in query) for query in jax.device_get(seat.queries))
-        actor = Table(queries, seat.num_outputs, initial_scale=0.01)
+        actor = Table(seat.queries, seat.num_outputs, initial_scale=0.01)
     else:
         actor = MultiLayerPerceptron(options.actor_hidden, seat.num_outputs, output_gain=0.01)
     return actor_critic(actor, options.critic_hidden, seat.head, observation_size)

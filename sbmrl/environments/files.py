@@ -29,7 +29,9 @@ def load_world(path: str | Path) -> WorldArrays:
     fields = _read(path)
     for key in _REQUIRED:
         require(key in fields, f"{path}: {key}", f"required (keys: {', '.join(_REQUIRED)}, optional name)", "nothing")
-    return check_world(fields, name=str(fields.get("name", path.stem)), where=f"{path}: ")
+    name = str(fields.get("name", path.stem))
+    require(bool(name) and not set(name) & set("/\\\0\n"), f"{path}: name", "must be usable as a file name", repr(name))
+    return check_world(fields, name, where=f"{path}: ")
 
 
 def _read(path: Path) -> dict[str, Any]:

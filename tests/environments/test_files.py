@@ -63,6 +63,7 @@ def test_the_file_name_is_the_default_name_and_terminal_may_be_empty(tmp_path):
         ({"horizon": 0}, "horizon: must be a whole number of at least 1"),
         ({"horizon": 2.5}, "horizon: must be a whole number"),
         ({"horizon": [3]}, "horizon: must be one whole number"),
+        ({"name": "../escape"}, "name: must be usable as a file name"),
     ],
 )
 def test_each_mistake_is_named(tmp_path, changes, says):

@@ -137,8 +137,7 @@ def test_probe_the_actor_takes_the_paying_action():
 
 def test_a_table_player_solves_the_posters_world():
     mdp = make_world("simple_mdp_2")
-    queries = tuple(map(tuple, np.eye(3).tolist()))
-    agent = actor_critic(Table(queries, 2, 0.01), (), "categorical", 3)
+    agent = actor_critic(Table(jnp.eye(3), 2, 0.01), (), "categorical", 3)
     params, _ = learn(tabular_environment(mdp), agent, dataclasses.replace(SMALL, learning_rate=0.02), 120)
     chosen = jnp.argmax(agent.logits(params, jnp.eye(3)), axis=-1)
     np.testing.assert_array_equal(chosen[:2], jnp.argmax(finite_horizon_optimum(mdp).policy, axis=-1)[:2])
