@@ -134,7 +134,7 @@ def _save_table(out: Path, rows: Sequence[Row]) -> None:
 def _print_table(rows: Sequence[Row], out: Path) -> None:
     table = Table(show_edge=False)
     for number, column in enumerate(COLUMNS):
-        table.add_column(column, justify="left" if number == 0 else "right")
+        table.add_column(column, justify="left" if number == 0 else "right", no_wrap=number == 0)
     for row in rows:
         table.add_row(*cells(row))
     console = _console()
