@@ -101,9 +101,10 @@ def _train_cell(
             advance(progress)
 
         cell = execute.run_cell(experiment, make_program(experiment, mdp), num_seeds, seed, report)
-    results = store.save_cell(out, cell, experiment, mdp)
+    results = store.save_results(out, cell, experiment, mdp)
     row = make_row(results, time.perf_counter() - start)
     _save_table(out, [row])
+    store.save_checkpoint(out, cell)
     tracker.finish(results, row)
     return row
 

@@ -75,13 +75,11 @@ class Program(NamedTuple):
         init: (key, hyper) -> state.
         stages: to run in order, record by record.
         finish: (key, hyper, state) -> final; another key gives another sampled return.
-        mdp: the true world.
     """
 
     init: Callable[[jax.Array, Hyper], GameState]
     stages: tuple[StageProgram, ...]
     finish: Callable[[jax.Array, Hyper, GameState], Final]
-    mdp: TabularMDP
 
 
 def _measure(solver: Solver, state: GameState, stage: str, key: jax.Array, num_leaders: int) -> Metrics:
@@ -152,7 +150,6 @@ def make_program(experiment: Experiment, mdp: TabularMDP | None = None) -> Progr
         init,
         tuple(make_stage(index) for index in range(len(solver({}).algorithm.stages))),
         lambda key, hyper, state: _finish(solver(hyper), with_traced(experiment, hyper), key, state),
-        mdp,
     )
 
 

@@ -165,16 +165,27 @@ def metrics_frame(cell: Cell) -> pl.DataFrame:
     return pl.concat(frames)
 
 
-def save_cell(out: Path, cell: Cell, experiment: Experiment, mdp: TabularMDP) -> pl.DataFrame:
-    """Write everything a finished cell leaves behind but its table; returns the results."""
+def save_results(out: Path, cell: Cell, experiment: Experiment, mdp: TabularMDP) -> pl.DataFrame:
+    """Write the numbers of a finished cell but its table; returns the results."""
     results = results_frame(cell, experiment, mdp)
     metadata = {"config": (out / "config.json").read_text(encoding="utf-8")}
-    with ocp.StandardCheckpointer() as checkpointer:
-        checkpointer.save(out / "checkpoint", cell.state)
     write_parquet(out / "metrics.parquet", metrics_frame(cell), metadata)
     write_parquet(out / "results.parquet", results, metadata)
     write_json(out / "meta.json", describe_machine() | {"seconds": cell.seconds})
     return results
+
+
+def save_checkpoint(out: Path, cell: Cell) -> None:
+    """Write the trained state of all seeds, last: it is the largest, and the numbers are safe by then.
+
+    Raises:
+        InputError: it cannot be written, as on a full disk.
+    """
+    try:
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(out / "checkpoint", cell.state)
+    except Exception as error:  # orbax passes on whatever its storage raises
+        raise InputError(f"{out / 'checkpoint'}: cannot be written ({str(error).splitlines()[0][:120]})") from error
 
 
 def find_runs(directory: Path) -> list[Path]:
