@@ -11,24 +11,46 @@ if sys.version_info < (3, 12):  # noqa: UP036  # a checkout on the path bypasses
     raise ImportError(f"sbmrl needs Python 3.12 or newer, as jax 0.11 does; this is Python {sys.version.split()[0]}")
 
 if TYPE_CHECKING:
-    from sbmrl.config import Experiment, FitOptions, PPOOptions, preset
+    from sbmrl.config import Experiment
     from sbmrl.environments.tabular import TabularMDP, make_mdp, make_world, random_mdp
     from sbmrl.errors import InputError
+    from sbmrl.options import (
+        EvolutionOptions,
+        ExactOptions,
+        FitOptions,
+        GradientOptions,
+        ImplicitOptions,
+        PPOOptions,
+    )
+    from sbmrl.presets import preset
     from sbmrl.program import hyper_parameters, make_program, make_train
     from sbmrl.sweep.execute import run_cell
 
 _HOMES = {
-    "config": ("Experiment", "FitOptions", "PPOOptions", "preset"),
+    "config": ("Experiment",),
     "environments.tabular": ("TabularMDP", "make_mdp", "make_world", "random_mdp"),
     "errors": ("InputError",),
+    "options": (
+        "EvolutionOptions",
+        "ExactOptions",
+        "FitOptions",
+        "GradientOptions",
+        "ImplicitOptions",
+        "PPOOptions",
+    ),
+    "presets": ("preset",),
     "program": ("hyper_parameters", "make_program", "make_train"),
     "sweep.execute": ("run_cell",),
 }
 _MODULES = {name: f"sbmrl.{module}" for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "EvolutionOptions",
+    "ExactOptions",
     "Experiment",
     "FitOptions",
+    "GradientOptions",
+    "ImplicitOptions",
     "InputError",
     "PPOOptions",
     "TabularMDP",

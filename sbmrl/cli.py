@@ -14,9 +14,12 @@ from typing import Annotated, Any, Literal, NoReturn
 
 import tyro
 
-from sbmrl.config import PRESETS, Experiment, check, preset, require_count
+from sbmrl.checks import check, require_count
+from sbmrl.config import SCHEMES, Experiment
 from sbmrl.errors import InputError, require, require_known
 from sbmrl.formulations import FORMULATIONS
+from sbmrl.options import LEARNERS, learner_name
+from sbmrl.presets import PRESETS, preset
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,12 +85,14 @@ class Draw:
 
 @dataclasses.dataclass(frozen=True)
 class Train:
-    """Train one formulation in one world; the preset sets every default shown here."""
+    """Train one formulation in one world; preset, scheme and learner set every default shown here."""
 
     experiment: Annotated[Experiment, tyro.conf.arg(name="")]
     run: Annotated[RunOptions, tyro.conf.arg(name="")]
     preset: str = "poster"
-    """Budget and networks behind the defaults: "poster" or "fast"."""
+    """Budget and networks behind the defaults: "poster", "fast" or "practical"."""
+    learner: str = "ppo"
+    """How the leader learns: "ppo", "gradient" or "evolution"; its options are --leader.…"""
 
 
 COMMANDS: dict[str, tuple[type, str]] = {
@@ -175,27 +180,34 @@ def parse_train(arguments: Sequence[str]) -> tuple[Experiment, RunOptions]:
     require(bool(named) or asks_help, "formulation", f"must come first, one of {', '.join(FORMULATIONS)}", "nothing")
     formulation = named[0] if named else "mal"
     require_known(formulation, "formulation", FORMULATIONS)
-    name, rest = _take_preset(arguments)
-    parsed = _parse(Train, rest, "sbmrl train", Train(preset(name, formulation), RunOptions(), name))
+    chosen, rest = _take_choices(arguments)
+    defaults = preset(chosen["preset"] or "poster", formulation, chosen["scheme"], chosen["learner"])
+    shown = Train(defaults, RunOptions(), chosen["preset"] or "poster", learner_name(defaults.leader))
+    parsed = _parse(Train, rest, "sbmrl train", shown)
     _check_run(parsed.run.num_seeds, parsed.run.seed)
     return check(parsed.experiment), parsed.run
 
 
-def _take_preset(arguments: Sequence[str]) -> tuple[str, list[str]]:
-    """The value of --preset, which must be known before the other options have defaults, and all else."""
-    rest, name, waiting = [], "poster", False
+_CHOICES = {"preset": PRESETS, "scheme": SCHEMES, "learner": LEARNERS}
+
+
+def _take_choices(arguments: Sequence[str]) -> tuple[dict[str, str | None], list[str]]:
+    """The values of --preset, --scheme and --learner, on which the other options' defaults depend, and all else."""
+    chosen: dict[str, str | None] = dict.fromkeys(_CHOICES)
+    rest, waiting = [], ""
     for argument in arguments:
         flag, has_value, value = argument.partition("=")
+        name = flag.removeprefix("--")
         if waiting:
-            name, waiting = argument, False
-        elif flag in ("--preset", "preset") and has_value:
-            name = value
-        elif flag == "--preset":
-            waiting = True
+            chosen[waiting], waiting = argument, ""
+        elif name in _CHOICES and has_value:
+            chosen[name] = value
+        elif name in _CHOICES and flag.startswith("--"):
+            waiting = name
         else:
             rest.append(argument)
-    require(not waiting, "preset", f"must be one of {', '.join(PRESETS)}", "nothing")
-    return name, rest
+    require(not waiting, waiting, f"must be one of {', '.join(_CHOICES.get(waiting, {}))}", "nothing")
+    return chosen, rest
 
 
 def _parse(config: type, arguments: list[str], program: str, default: Any = None) -> Any:

@@ -17,13 +17,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from sbmrl.cli import Draw, Evaluate, List, Reproduce, RunOptions
-from sbmrl.config import PRESETS, SCHEMES, Experiment, preset
+from sbmrl.config import SCHEMES, Experiment, to_dict
 from sbmrl.environments.catalogue import WORLDS
 from sbmrl.environments.closed_forms import finite_horizon_optimum
 from sbmrl.environments.files import load_world
 from sbmrl.environments.tabular import TabularMDP, make_mdp, make_world
 from sbmrl.errors import InputError, require
-from sbmrl.formulations import FORMULATIONS
+from sbmrl.formulations import FORMULATIONS, POSTER_FORMULATIONS
+from sbmrl.game import at_time
+from sbmrl.options import LEARNERS
+from sbmrl.presets import PRESETS, preset
 from sbmrl.program import Final, make_program
 from sbmrl.report.draw import Panel, draw_panels
 from sbmrl.report.statistics import mean_interval
@@ -43,7 +46,7 @@ def _default_directory(name: str) -> Path:
 
 
 def show_list(config: List) -> None:
-    """One line for each world, formulation, scheme and preset."""
+    """One line for each world, formulation, scheme, learner and preset."""
     del config
     groups = {
         "worlds": {name: summary for name, (summary, _) in WORLDS.items()}
@@ -53,6 +56,7 @@ def show_list(config: List) -> None:
         },
         "formulations": {name: row.summary for name, row in FORMULATIONS.items()},
         "schemes": SCHEMES,
+        "learners": {name: summary for name, (_, summary) in LEARNERS.items()},
         "presets": PRESETS,
     }
     for group, lines in groups.items():
@@ -74,7 +78,7 @@ def train(experiment: Experiment, options: RunOptions) -> None:
 def reproduce(config: Reproduce) -> None:
     """All rows of the poster's table, each a cell in its own sub-directory, and the table."""
     execute.prepare_devices()
-    experiments = [dataclasses.replace(preset(config.preset, name), env=config.env) for name in FORMULATIONS]
+    experiments = [dataclasses.replace(preset(config.preset, name), env=config.env) for name in POSTER_FORMULATIONS]
     mdp = make_world(config.env)
     out = store.create_directory(config.out or _default_directory("reproduce"))
     rows = []
@@ -92,15 +96,16 @@ def _train_cell(
     experiment: Experiment, mdp: TabularMDP, out: Path, num_seeds: int, seed: int, wandb: Any, heading: str = ""
 ) -> Row:
     store.save_config(out, experiment, mdp, num_seeds, seed)
-    tracker = Tracker(wandb, f"{experiment.formulation}-{mdp.name}", dataclasses.asdict(experiment), out)
+    tracker = Tracker(wandb, f"{experiment.formulation}-{mdp.name}", to_dict(experiment), out)
     start = time.perf_counter()
-    with _bar(f"{heading}{experiment.formulation}", 2 * experiment.num_records) as advance:
+    program = make_program(experiment, mdp)
+    with _bar(f"{heading}{experiment.formulation}", len(program.stages) * experiment.num_records) as advance:
 
         def report(progress: execute.Progress) -> None:
             tracker.log(progress)
             advance(progress)
 
-        cell = execute.run_cell(experiment, make_program(experiment, mdp), num_seeds, seed, report)
+        cell = execute.run_cell(experiment, program, num_seeds, seed, report)
     results = store.save_results(out, cell, experiment, mdp)
     row = make_row(results, time.perf_counter() - start)
     _save_table(out, [row])
@@ -225,7 +230,7 @@ def _run_panels(directory: Path, seed: int) -> tuple[list[Panel], Path]:
     _, mdp, final = _reload(runs[0], num_episodes=1, seed=0)
     num_seeds = len(final.policy)
     require(seed < num_seeds, "run_seed", f"must be below the run's {num_seeds} seeds", seed)
-    model, policy = final.model[seed], final.policy[seed]
+    model, policy = final.model[seed], at_time(final.policy[seed], 0)
     world = _panel(f"{mdp.name}: the world", mdp, mdp.transition, policy)
     return [world, _panel(f"learned model, seed {seed}", mdp, model, policy)], runs[0] / f"model-seed{seed}"
 

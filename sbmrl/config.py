@@ -6,75 +6,35 @@ between the two views; the traced view is a flat dict from dotted names, as in `
 """
 
 import dataclasses
-import math
+import typing
 from collections.abc import Mapping
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import tyro
 
-from sbmrl.errors import InputError, require, require_known
-from sbmrl.formulations import AGENT_REWARDS, FORMULATIONS
+from sbmrl.errors import InputError, require_known
+from sbmrl.formulations import AGENT_REWARDS, Formulation, Knobs, make_formulation
+from sbmrl.options import (
+    EvolutionOptions,
+    ExactOptions,
+    FitOptions,
+    FollowerOptions,
+    GradientOptions,
+    ImplicitOptions,
+    LeaderOptions,
+    PPOOptions,
+)
 
 Response = Literal["greedy", "sampled"]
+SchemeName = Literal["contextual", "inner_outer", "exact", "implicit"]
 
-SCHEMES = {"contextual": "contextualized follower: pretrained on random leaders given ω, then frozen"}
+SCHEMES: dict[str, str] = {
+    "contextual": "contextualized follower: pretrained on random leaders given ω, then frozen",
+    "inner_outer": "inner–outer loop: K follower steps per leader step, the last k of them differentiable",
+    "exact": "exact best response: backward induction, or the true conditionals",
+    "implicit": "soft best response over an infinite horizon, differentiated implicitly",
+}
 LOSS_NAMES = ("brier", "kl")
-
-
-@dataclasses.dataclass(frozen=True)
-class PPOOptions:
-    """Proximal policy optimisation; the defaults are Stable-Baselines3's."""
-
-    total_steps: int = 250_000
-    """Environment steps to train for, queries included (rounded up to whole updates and records)."""
-    num_environments: int = 16
-    """Environments played side by side."""
-    num_steps: int = 128
-    """Steps in each environment between two updates (Stable-Baselines3: 2,048 in one)."""
-    minibatch_size: int = 64
-    """Samples per gradient step; a multiple of the number of environments."""
-    num_epochs: int = 10
-    """Passes over each rollout."""
-    parametrization: Literal["network", "table"] = "network"
-    """The actor: a network, or a free row of logits per query (leaders only)."""
-    actor_hidden: tuple[int, ...] = (64, 64)
-    """Widths of the actor's hidden layers (tanh)."""
-    critic_hidden: tuple[int, ...] = (64, 64)
-    """Widths of the critic's hidden layers (tanh); none is a linear critic."""
-    learning_rate: float = 3e-4
-    """Adam's step size."""
-    discount: float = 0.99
-    """γ, discount per step."""
-    gae_lambda: float = 0.95
-    """λ of generalised advantage estimation."""
-    clip_range: float = 0.2
-    """ε, how far the probability ratio may leave 1."""
-    entropy_coefficient: float = 0.0
-    """Weight of the entropy bonus."""
-    value_coefficient: float = 0.5
-    """Weight of the critic's loss."""
-    max_gradient_norm: float = 0.5
-    """Global norm above which a gradient is scaled down."""
-
-
-@dataclasses.dataclass(frozen=True)
-class FitOptions:
-    """Fitting a context-conditioned world model to real transitions of random policies."""
-
-    total_steps: int = 167_000
-    """Real environment steps to train on (rounded up to whole updates and records)."""
-    num_environments: int = 16
-    """Environments played side by side."""
-    num_steps: int = 104
-    """Steps in each environment between two updates."""
-    minibatch_size: int = 16
-    """Transitions per gradient step; a multiple of the number of environments."""
-    num_epochs: int = 1
-    """Passes over each rollout."""
-    hidden: tuple[int, ...] = (64, 64)
-    """Widths of the model's hidden layers (ReLU)."""
-    learning_rate: float = 1e-3
-    """Adam's step size."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,119 +45,52 @@ class Experiment:
     """Which game is played: a row of the formulation table."""
     env: str = "simple_mdp_2"
     """The world: a name (see `sbmrl list`), random_S_A_SEED, or a .json or .npz file."""
-    scheme: Literal["contextual"] = "contextual"
-    """How the follower answers the leader."""
+    scheme: SchemeName = "contextual"
+    """How the follower comes to answer the leader."""
     loss: Literal["brier", "kl"] = "brier"
     """ℓ, the model's loss: Brier (the poster's code) or KL divergence (the poster's text)."""
     agent_reward: Literal["world", "model"] = "world"
     """Where mal_agent_reward earns the return: the true world (the poster's code) or the model (its text)."""
     response: Response = "greedy"
-    """How a policy follower answers the leader: by its best action, or by actions sampled from its policy."""
+    """How a policy follower answers the leader while it learns: by its best action, or drawing from its policy."""
     alpha: float = 0.5
     """α in [0, 1], weight of plain MAL in the two repairs; 1 is MAL exactly."""
-    leader: PPOOptions = PPOOptions()
+    num_inner_steps: int = 10
+    """K, follower steps per leader step of the inner–outer loop."""
+    unroll: int = 0
+    """k ≤ K, how many of the last follower steps the leader differentiates through; 0 is first-order."""
+    data: Literal["own", "aggregated"] = "own"
+    """What `fit` is measured on: the data of the present policy, or all transitions so far (Rajeswaran et al.)."""
+    num_initial_transitions: int = 1000
+    """Aggregated data: transitions of the uniform policy to begin with."""
+    num_new_transitions: int = 100
+    """Aggregated data: transitions of the present policy added at each leader step."""
+    buffer_size: int = 100_000
+    """Aggregated data: transitions kept; beyond it the old ones fade."""
+    allow_void: bool = False
+    """Run a combination whose repair has no effect (the error that refuses it says why)."""
+    leader: tyro.conf.AvoidSubcommands[LeaderOptions] = dataclasses.field(default_factory=PPOOptions)
     """How the leader learns."""
-    follower: tyro.conf.AvoidSubcommands[PPOOptions | FitOptions] = PPOOptions()
-    """How the follower is pretrained."""
+    follower: tyro.conf.AvoidSubcommands[FollowerOptions] = dataclasses.field(default_factory=PPOOptions)
+    """How the follower is pretrained, learns in the inner loop, or responds."""
     num_records: int = 25
     """Points kept on each learning curve."""
     num_leader_pool: int = 2048
-    """Random leaders drawn for each follower update; episodes pick among them."""
+    """Random leaders drawn for each update of a contextual follower; episodes pick among them."""
     num_random_leaders: int = 64
     """Random leaders on which the follower's regret is measured exactly."""
     num_eval_episodes: int = 10
     """Episodes behind each seed's sampled return."""
 
 
-# The reference follower had no entropy bonus and best-responded at the truth in about 80 % of seeds (docs/results.md).
-_POSTER_FOLLOWER = PPOOptions(actor_hidden=(8, 8, 8, 8), critic_hidden=(), entropy_coefficient=0.1)
-_POSTER_POLICY_LEADER = PPOOptions(total_steps=100_000, actor_hidden=(8, 8, 8, 8), critic_hidden=())
-
-
-def preset(name: str = "poster", formulation: str = "mal") -> Experiment:
-    """A preset experiment: "poster" has the reference run's budget, "fast" a fraction of it, for a first look.
-
-    Raises:
-        InputError: unknown preset or formulation, with the nearest known name.
-    """
-    require_known(name, "preset", PRESETS)
-    require_known(formulation, "formulation", FORMULATIONS)
-    experiment = Experiment(formulation)
-    if FORMULATIONS[formulation].leader == "policy":
-        experiment = dataclasses.replace(experiment, leader=_POSTER_POLICY_LEADER, follower=FitOptions())
-    else:
-        leader = PPOOptions(discount=1.0)
-        experiment = dataclasses.replace(experiment, leader=leader, follower=_POSTER_FOLLOWER)
-    return _fast(experiment) if name == "fast" else experiment
-
-
-def _fast(experiment: Experiment) -> Experiment:
-    """A tenth of the poster's budget with larger steps: fewer epochs, wider minibatches, a higher learning rate."""
-    leader = dataclasses.replace(
-        experiment.leader, total_steps=50_000, num_epochs=4, minibatch_size=256, learning_rate=2e-3
+def formulation_of(experiment: Experiment) -> Formulation:
+    """The game of an experiment; its weights may be traced."""
+    knobs = Knobs(
+        alpha=experiment.alpha,
+        reward=AGENT_REWARDS[experiment.agent_reward],
+        fit="fit" if experiment.data == "own" else "data_fit",
     )
-    follower = dataclasses.replace(experiment.follower, total_steps=50_000)
-    if isinstance(follower, PPOOptions):
-        follower = dataclasses.replace(follower, num_epochs=4, minibatch_size=256, learning_rate=3e-3)
-    return dataclasses.replace(experiment, leader=leader, follower=follower, num_records=10)
-
-
-PRESETS = {
-    "poster": "the reference run's budget and networks (250,000 + 250,000 steps; PAL 167,000 + 100,000)",
-    "fast": "50,000 + 50,000 steps with larger updates, for a first look",
-}
-
-
-def check(experiment: Experiment) -> Experiment:
-    """Return `experiment` if it can run.
-
-    Raises:
-        InputError: an unknown name, α or a rate outside its range, a count below 1, sizes that do not divide.
-    """
-    require_known(experiment.formulation, "formulation", FORMULATIONS)
-    require_known(experiment.scheme, "scheme", SCHEMES)
-    require_known(experiment.loss, "loss", LOSS_NAMES)
-    require_known(experiment.agent_reward, "agent_reward", AGENT_REWARDS)
-    require_known(experiment.response, "response", get_args(Response))
-    _require_range(experiment.alpha, "alpha", 0.0, 1.0)
-    for field in ("num_records", "num_leader_pool", "num_random_leaders", "num_eval_episodes"):
-        require_count(getattr(experiment, field), field)
-    _check_learner(experiment.leader, "leader")
-    _check_learner(experiment.follower, "follower")
-    expected = FitOptions if FORMULATIONS[experiment.formulation].leader == "policy" else PPOOptions
-    if not isinstance(experiment.follower, expected):
-        raise InputError(f"follower: {experiment.formulation} needs {expected.__name__}")
-    if isinstance(experiment.follower, PPOOptions) and experiment.follower.parametrization == "table":
-        raise InputError("follower.parametrization: must be 'network', a table cannot be conditioned on the leader")
-    return experiment
-
-
-def require_count(value: int, field: str) -> None:
-    """Raise `InputError` unless `value` is a whole number of at least 1."""
-    require(isinstance(value, int) and value >= 1, field, "must be a whole number of at least 1", value)
-
-
-def _check_learner(options: PPOOptions | FitOptions, where: str) -> None:
-    for field in ("total_steps", "num_environments", "num_steps", "minibatch_size", "num_epochs"):
-        require_count(getattr(options, field), f"{where}.{field}")
-    for field in ("actor_hidden", "critic_hidden", "hidden"):
-        for width in getattr(options, field, ()):
-            require_count(width, f"{where}.{field}")
-    environments, minibatch = options.num_environments, options.minibatch_size
-    divides = minibatch % environments == 0 and (options.num_steps * environments) % minibatch == 0
-    allowed = f"must be a multiple of num_environments ({environments}) that divides num_environments·num_steps"
-    require(divides, f"{where}.minibatch_size", allowed, minibatch)
-    _require_range(options.learning_rate, f"{where}.learning_rate", 0.0, math.inf)
-    if isinstance(options, PPOOptions):
-        for field in ("discount", "gae_lambda"):
-            _require_range(getattr(options, field), f"{where}.{field}", 0.0, 1.0)
-        for field in ("clip_range", "entropy_coefficient", "value_coefficient", "max_gradient_norm"):
-            _require_range(getattr(options, field), f"{where}.{field}", 0.0, math.inf)
-
-
-def _require_range(value: float, field: str, low: float, high: float) -> None:
-    allowed = f"must be in [{low:g}, {high:g}]" if math.isfinite(high) else f"must be at least {low:g} and finite"
-    require(math.isfinite(value) and low <= value <= high, field, allowed, value)
+    return make_formulation(experiment.formulation, knobs)
 
 
 def traced_fields(config: Any, prefix: str = "") -> dict[str, float]:
@@ -226,3 +119,39 @@ def with_traced(config: Any, values: Mapping[str, Any]) -> Any:
         if nested:
             changes[field.name] = with_traced(getattr(config, field.name), nested)
     return dataclasses.replace(config, **changes)
+
+
+_KINDS: dict[str, type] = {
+    kind.__name__: kind
+    for kind in (PPOOptions, FitOptions, GradientOptions, EvolutionOptions, ExactOptions, ImplicitOptions)
+}
+
+
+def to_dict(experiment: Experiment) -> dict[str, Any]:
+    """The experiment as plain data; each set of options names its `kind`."""
+    fields = dataclasses.asdict(experiment)
+    for seat in ("leader", "follower"):
+        fields[seat] = {"kind": type(getattr(experiment, seat)).__name__} | fields[seat]
+    return fields
+
+
+def from_dict(fields: Mapping[str, Any]) -> Experiment:
+    """The inverse of `to_dict`, also after a trip through JSON.
+
+    Raises:
+        InputError: a kind of options that does not exist.
+        TypeError: a field that does not exist.
+    """
+    changes = dict(fields)
+    for seat in ("leader", "follower"):
+        options = {name: tuple(v) if isinstance(v, list) else v for name, v in changes[seat].items()}
+        kind = options.pop("kind", "none")
+        if kind not in _KINDS:
+            raise InputError(f"{seat}.kind: must be one of {', '.join(_KINDS)}, got {kind!r}")
+        changes[seat] = _KINDS[kind](**options)
+    return Experiment(**changes)
+
+
+def choices(literal: Any) -> tuple[str, ...]:
+    """The values of a Literal type."""
+    return typing.get_args(literal)

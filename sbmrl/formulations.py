@@ -31,61 +31,84 @@ class Formulation(NamedTuple):
     follower_wants: Weights
 
 
-class FormulationRow(NamedTuple):
-    """One row of the table: a formulation for every α, and a sentence that says what it is.
+class Knobs(NamedTuple):
+    """What a row of the table may depend on.
 
     Attributes:
+        alpha: α, weight of plain MAL in the two repairs; may be traced.
+        reward: payoff used as agent reward, "real_return" or "model_return".
+        fit: payoff used as fit, "fit" (on the policy's own data) or "data_fit" (on aggregated data).
+    """
+
+    alpha: Any
+    reward: str
+    fit: str
+
+
+class FormulationRow(NamedTuple):
+    """One row of the table: a formulation for all knobs, and a sentence that says what it is.
+
+    Attributes:
+        title: its name in print.
         leader: role that commits first.
-        leader_wants: (α, payoff used as agent reward) -> weights.
-        follower_wants: weights.
-        uses_alpha: whether α changes the game.
+        leader_wants: (knobs) -> weights.
+        follower_wants: (knobs) -> weights.
+        uses: knobs that change the game, beside the fit.
         summary: one line for `sbmrl list`.
     """
 
+    title: str
     leader: Role
-    leader_wants: Callable[[Any, str], Weights]
-    follower_wants: Weights
-    uses_alpha: bool
+    leader_wants: Callable[[Knobs], Weights]
+    follower_wants: Callable[[Knobs], Weights]
+    uses: frozenset[str]
     summary: str
 
 
 FORMULATIONS: dict[str, FormulationRow] = {
     "pal": FormulationRow(
+        title="PAL",
         leader="policy",
-        leader_wants=lambda alpha, reward: {"model_return": 1.0},
-        follower_wants={"fit": 1.0},
-        uses_alpha=False,
+        leader_wants=lambda knobs: {"model_return": 1.0},
+        follower_wants=lambda knobs: {knobs.fit: 1.0},
+        uses=frozenset(),
         summary="policy leads: max_π J(π, M̂^π), the model fits the data π causes",
     ),
     "mal": FormulationRow(
+        title="MAL",
         leader="model",
-        leader_wants=lambda alpha, reward: {"fit": 1.0},
-        follower_wants={"model_return": 1.0},
-        uses_alpha=False,
+        leader_wants=lambda knobs: {knobs.fit: 1.0},
+        follower_wants=lambda knobs: {"model_return": 1.0},
+        uses=frozenset(),
         summary="model leads: min_M̂ ℓ(M̂, μ_M^π), the policy best-responds to M̂",
     ),
     "mal_agent_reward": FormulationRow(
+        title="MAL + agent reward",
         leader="model",
-        leader_wants=lambda alpha, reward: {"fit": alpha, reward: 1.0 - alpha},
-        follower_wants={"model_return": 1.0},
-        uses_alpha=True,
+        leader_wants=lambda knobs: {knobs.fit: knobs.alpha, knobs.reward: 1.0 - knobs.alpha},
+        follower_wants=lambda knobs: {"model_return": 1.0},
+        uses=frozenset({"alpha", "reward"}),
         summary="MAL whose leader is also paid the follower's return: min α·ℓ − (1−α)·J",
     ),
     "mal_random_noise": FormulationRow(
+        title="MAL + random noise",
         leader="model",
-        leader_wants=lambda alpha, reward: {"fit": alpha, "random_fit": 1.0 - alpha},
-        follower_wants={"model_return": 1.0},
-        uses_alpha=True,
+        leader_wants=lambda knobs: {knobs.fit: knobs.alpha, "random_fit": 1.0 - knobs.alpha},
+        follower_wants=lambda knobs: {"model_return": 1.0},
+        uses=frozenset({"alpha"}),
         summary="MAL that must also fit random policies: min ℓ(M̂, α·μ^π + (1−α)·E μ^π')",
     ),
 }
+
+# The poster's four, in its table's order.
+POSTER_FORMULATIONS = ("pal", "mal", "mal_agent_reward", "mal_random_noise")
 
 # Where the agent reward is earned: the poster's code pays the true return, the poster prints the model's.
 AGENT_REWARDS: dict[str, str] = {"world": "real_return", "model": "model_return"}
 
 
-def make_formulation(name: str, alpha: Any, agent_reward: str) -> Formulation:
-    """The game `name` at α (may be traced), its agent reward earned in the "world" or the "model"."""
+def make_formulation(name: str, knobs: Knobs) -> Formulation:
+    """The game `name` at the given knobs."""
     row = FORMULATIONS[name]
-    wants = row.leader_wants(alpha, AGENT_REWARDS[agent_reward])
-    return Formulation(row.leader, "model" if row.leader == "policy" else "policy", wants, row.follower_wants)
+    follower: Role = "model" if row.leader == "policy" else "policy"
+    return Formulation(row.leader, follower, row.leader_wants(knobs), row.follower_wants(knobs))

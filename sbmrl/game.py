@@ -1,8 +1,8 @@
 """The game of model-based RL on a tabular world: two seats, their strategies, queries and random players.
 
-A *strategy* is what the other side can see of a player: a policy is its table π `[S, A]`, a model its table
-P̂ `[S, A, S]`. A *seat* is the game as one role plays it while the other's strategy is fixed: the policy answers
-states with actions, the model answers state–action pairs with a distribution over next states.
+A *strategy* is what the other side can see of a player: a policy is its table π `[S, A]` (with a clock `[T, S, A]`),
+a model its table P̂ `[S, A, S]`. A *seat* is the game as one role plays it while the other's strategy is fixed: the
+policy answers states with actions, the model answers state–action pairs with a distribution over next states.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sbmrl.environments.closed_forms import greedy, uniform_policy
+from sbmrl.environments.closed_forms import finite_horizon_occupancy, greedy, uniform_policy
 from sbmrl.environments.tabular import TabularMDP, sample_row, with_transition
 from sbmrl.formulations import Role
 from sbmrl.payoffs import Loss, Measurement, Play, Profile
@@ -52,6 +52,7 @@ class Seat(NamedTuple):
         reset: (key, other's strategy, play) -> state.
         step: (key, state, answer) -> (state, step rewards, terminated `[]`, next state s' `[]`).
         table: (outputs `[Q, N]`) -> strategy, from the logits of a player at all queries.
+        rows: (strategy) -> `[Q, N]` what it answers to all queries, as probabilities.
         heard: (answers `[Q, ...]`) -> strategy, from the answers that a player *sampled* at all queries.
         num_outputs: N, logits per observation.
         head: what a sampled answer is: an action ("categorical"), or logits with noise ("gaussian").
@@ -62,6 +63,7 @@ class Seat(NamedTuple):
     reset: Callable[[jax.Array, Strategy, Play], SeatState]
     step: Callable[[jax.Array, SeatState, jax.Array], tuple[SeatState, Earned, jax.Array, jax.Array]]
     table: Callable[[jax.Array], Strategy]
+    rows: Callable[[Strategy], jax.Array]
     heard: Callable[[jax.Array], Strategy]
     num_outputs: int
     head: Head
@@ -74,10 +76,11 @@ class Game(NamedTuple):
         mdp: the true world.
         seats: role -> seat.
         priors: role -> (key) -> a random strategy.
-        heard: role -> (key, strategy) -> the strategy as its sampled answers tell it: one action per state for a
-            policy, the rows themselves for a model.
+        heard: role -> (key, strategy) -> the strategy as its answers tell it: for a policy one sampled action per
+            state, or its probabilities; for a model the rows themselves.
         describe: role -> (heard strategy) -> ω, its answers to all queries, flat.
         measurement: what exact payoffs need.
+        collect: (key, policy, N) -> `[S, A, S]` counts of N transitions, each drawn from the policy's own in the world.
     """
 
     mdp: TabularMDP
@@ -86,11 +89,17 @@ class Game(NamedTuple):
     heard: Mapping[Role, Callable[[jax.Array, Strategy], Strategy]]
     describe: Mapping[Role, Callable[[Strategy], jax.Array]]
     measurement: Measurement
+    collect: Callable[[jax.Array, Strategy, int], jax.Array]
 
 
 def played(role: str, strategy: Strategy) -> Strategy:
     """A strategy played out in full: a policy greedily, a model as it predicts."""
     return greedy(strategy) if role == "policy" else strategy
+
+
+def at_time(policy: Strategy, time: jax.typing.ArrayLike) -> jax.Array:
+    """`[S, A]`: what a policy `[(T,) S, A]` does at `time`; behind the horizon, what it did last."""
+    return policy if policy.ndim == 2 else policy[jnp.minimum(time, policy.shape[0] - 1)]
 
 
 def random_rows(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
@@ -135,6 +144,7 @@ def _policy_seat(mdp: TabularMDP, loss: Loss) -> Seat:
         reset,
         step,
         table=lambda outputs: fill(jax.nn.softmax(outputs)),
+        rows=lambda policy: policy[deciding],
         heard=lambda answers: fill(jax.nn.one_hot(answers, mdp.num_actions)),
         num_outputs=mdp.num_actions,
         head="categorical",
@@ -152,15 +162,15 @@ def _model_seat(mdp: TabularMDP, loss: Loss) -> Seat:
     def reset(key: jax.Array, policy: Strategy, play: Play) -> SeatState:
         key_state, key_action, key_random = jax.random.split(key, 3)
         state = sample_row(key_state, mdp.initial)
-        driver = jnp.where(play.random_driver, random_rows(key_random, policy.shape), policy)
-        action = sample_row(key_action, driver[state])
+        driver = jnp.where(play.random_driver, random_rows(key_random, policy.shape[-2:]), policy)
+        action = sample_row(key_action, at_time(driver, jnp.int32(0))[state])
         return SeatState(state, action, jnp.int32(0), jnp.zeros_like(mdp.initial[0]), driver, play)
 
     def step(key: jax.Array, now: SeatState, answer: jax.Array):
         key_next, key_action = jax.random.split(key)
         predicted = jax.nn.softmax(answer)
         next_state, earned, total_loss, terminated = _transition(key_next, mdp, loss, now, now.action, predicted)
-        action = sample_row(key_action, now.other[next_state])
+        action = sample_row(key_action, at_time(now.other, now.time + 1)[next_state])
         now = now._replace(state=next_state, action=action, time=now.time + 1, total_loss=total_loss)
         return now, earned, terminated, next_state
 
@@ -174,26 +184,37 @@ def _model_seat(mdp: TabularMDP, loss: Loss) -> Seat:
         reset,
         step,
         table=table,
+        rows=lambda model: model[states, actions],
         heard=table,
         num_outputs=mdp.num_states,
         head="gaussian",
     )
 
 
-def tabular_game(mdp: TabularMDP, loss: Loss, num_random_policies: int = 256) -> Game:
+def tabular_game(mdp: TabularMDP, loss: Loss, mixed_leaders: bool = False, num_random_policies: int = 256) -> Game:
     """The game on `mdp`, with random players drawn from Dirichlet(1) rows.
 
-    The exact `random_fit` averages over `num_random_policies` policies drawn once from a fixed key, so that it is
-    a fixed function of the model.
+    A policy is heard through one sampled action per state, or with `mixed_leaders` through its probabilities. The
+    exact `random_fit` averages over `num_random_policies` policies drawn once from a fixed key, so that it is a fixed
+    function of the model.
     """
     deciding = mdp.decision_states
     policy_shape = (mdp.num_states, mdp.num_actions)
 
     def heard_policy(key: jax.Array, policy: Strategy) -> Strategy:
+        if mixed_leaders:
+            return policy
         actions = jax.vmap(sample_row)(jax.random.split(key, mdp.num_states), policy)
         return jax.nn.one_hot(actions, mdp.num_actions)
 
-    measurement = Measurement(mdp, loss, random_rows(jax.random.key(0), (num_random_policies, *policy_shape)))
+    def collect(key: jax.Array, policy: Strategy, num_transitions: int) -> jax.Array:
+        flow = finite_horizon_occupancy(mdp, policy)[..., None] * mdp.transition
+        keys = jax.random.split(key, num_transitions)
+        drawn = jax.vmap(sample_row, (0, None))(keys, jax.lax.stop_gradient(flow).ravel())
+        return jnp.bincount(drawn, length=flow.size).astype(flow.dtype).reshape(flow.shape)
+
+    random_policies = random_rows(jax.random.key(0), (num_random_policies, *policy_shape))
+    random_occupancy = jax.vmap(finite_horizon_occupancy, (None, 0))(mdp, random_policies).mean(0)
     return Game(
         mdp,
         seats={"policy": _policy_seat(mdp, loss), "model": _model_seat(mdp, loss)},
@@ -203,5 +224,6 @@ def tabular_game(mdp: TabularMDP, loss: Loss, num_random_policies: int = 256) ->
         },
         heard={"policy": heard_policy, "model": lambda key, model: model},
         describe={role: lambda strategy: strategy[deciding].ravel() for role in ("policy", "model")},
-        measurement=measurement,
+        measurement=Measurement(mdp, loss, random_occupancy),
+        collect=collect,
     )

@@ -12,51 +12,71 @@ from sbmrl.environments.closed_forms import (
     uniform_policy,
 )
 from sbmrl.environments.tabular import TabularMDP, tabular_environment, with_transition
-from sbmrl.formulations import Formulation, Role
-from sbmrl.game import Game, Outcome, Strategy, played
-from sbmrl.payoffs import LOSSES, PAYOFFS, Profile, expected_loss
+from sbmrl.formulations import Formulation
+from sbmrl.game import Game, Outcome, Strategy, at_time, played
+from sbmrl.payoffs import LOSSES, PAYOFFS, Profile, exact_payoff, expected_loss
+from sbmrl.theory.bounds import certify
 
 Metrics = dict[str, jax.Array]
+
+MEASURED_PAYOFFS = ("model_return", "real_return", "fit", "random_fit")
 
 FOOLED_FRACTION = 0.05  # fooled: regret above this part of (optimal − uniform policy)
 OPTIMAL_FRACTION = 0.0125  # optimal: regret at most this part; 36.02 or better on simple_mdp_2
 
 
-def best_response_value(game: Game, follower: Role, leader: Strategy) -> jax.Array:
-    """`[]`: the largest payoff a follower can have. A policy's, by backward induction in the model; a model's, by
-    the true rows, which minimise both proper losses on any data.
+def best_response_value(game: Game, formulation: Formulation, given: Profile) -> jax.Array:
+    """`[]`: the largest payoff that a follower can have against what is given.
+
+    A policy's, by backward induction in the model; a model's, by the rows that minimise both proper losses: the true
+    ones, or where it fits collected data those of the data.
     """
-    if follower == "policy":
-        return finite_horizon_optimum(with_transition(game.mdp, leader)).value
-    truth = {"policy": leader, "model": game.mdp.transition}
-    return PAYOFFS["fit"].exact(game.measurement, truth)
+    if formulation.follower == "policy":
+        return finite_horizon_optimum(with_transition(game.mdp, given["model"])).value
+    rows = game.mdp.transition
+    if "data_fit" in formulation.follower_wants:
+        pairs = jnp.sum(given["data"], axis=-1, keepdims=True)
+        rows = jnp.where(pairs > 0, given["data"] / jnp.where(pairs > 0, pairs, 1.0), rows)
+    return exact_payoff(game.measurement, formulation.follower_wants, {**given, "model": rows})
 
 
-def follower_regret(game: Game, formulation: Formulation, leader: Strategy, follower: Strategy) -> jax.Array:
-    """`[]` ≥ 0: payoff of the exact best response to `leader` minus that of `follower` (greedy where a policy)."""
-    profile = {formulation.leader: leader, formulation.follower: played(formulation.follower, follower)}
-    value = sum(w * PAYOFFS[n].exact(game.measurement, profile) for n, w in formulation.follower_wants.items())
-    return best_response_value(game, formulation.follower, leader) - value
+def follower_regret(game: Game, formulation: Formulation, profile: Profile) -> jax.Array:
+    """`[]` ≥ 0: payoff of the exact best response to the leader minus that of the follower (greedy where a policy)."""
+    role = formulation.follower
+    value = exact_payoff(game.measurement, formulation.follower_wants, {**profile, role: played(role, profile[role])})
+    return best_response_value(game, formulation, profile) - value
 
 
 def regret_over_random_leaders(
     key: jax.Array, game: Game, formulation: Formulation, outcome: Outcome, num_leaders: int
 ) -> jax.Array:
     """`[]`: the follower's mean regret over leaders drawn as in its pretraining."""
+    role = formulation.leader
 
     def regret(key: jax.Array) -> jax.Array:
         key_leader, key_heard = jax.random.split(key)
-        leader = game.priors[formulation.leader](key_leader)
-        heard = game.heard[formulation.leader](key_heard, leader)
-        return follower_regret(game, formulation, leader, outcome(heard)[formulation.follower])
+        leader = game.priors[role](key_leader)
+        return follower_regret(game, formulation, {**outcome(game.heard[role](key_heard, leader)), role: leader})
 
     return jnp.mean(jax.vmap(regret)(jax.random.split(key, num_leaders)))
 
 
 def regret_at_truth(game: Game, formulation: Formulation, outcome: Outcome) -> jax.Array:
     """`[]`: the follower's regret at the leader it should meet: the true model, or the optimal policy."""
-    truth = {"model": game.mdp.transition, "policy": finite_horizon_optimum(game.mdp).policy}[formulation.leader]
-    return follower_regret(game, formulation, truth, outcome(truth)[formulation.follower])
+    return follower_regret(game, formulation, outcome(leader_at_truth(game, formulation)))
+
+
+def leader_at_truth(game: Game, formulation: Formulation) -> Strategy:
+    """The leader that there should be: the true model, or the policy that is optimal at the first decision."""
+    return game.mdp.transition if formulation.leader == "model" else finite_horizon_optimum(game.mdp).policy
+
+
+def certificate(game: Game, formulation: Formulation, outcome: Outcome, evaluated: Profile) -> Metrics:
+    """The exact certificate of an evaluated profile (`sbmrl.theory.bounds`)."""
+    at_optimum = evaluated["model"]
+    if formulation.leader == "policy":
+        at_optimum = outcome(leader_at_truth(game, formulation))["model"]
+    return certify(game.mdp, evaluated["policy"], evaluated["model"], at_optimum)._asdict()
 
 
 def measure_profile(
@@ -72,7 +92,7 @@ def measure_profile(
     follower = profile[formulation.follower]
     stochastic = leader if formulation.leader == "policy" else follower
     evaluated = {role: played(role, strategy) for role, strategy in profile.items()}
-    exact = {name: payoff.exact(game.measurement, evaluated) for name, payoff in PAYOFFS.items()}
+    exact = {name: PAYOFFS[name].exact(game.measurement, evaluated) for name in MEASURED_PAYOFFS}
     occupancy = finite_horizon_occupancy(game.mdp, evaluated["policy"])
     losses = {
         f"fit_{name}": -expected_loss(game.measurement._replace(loss=loss), occupancy, evaluated["model"])
@@ -84,7 +104,7 @@ def measure_profile(
         "model_return": exact["model_return"],
         "fit": exact["fit"],
         "random_fit": exact["random_fit"],
-        "follower_gap": follower_regret(game, formulation, leader_played, follower),
+        "follower_gap": follower_regret(game, formulation, profile),
     }, evaluated
 
 
@@ -102,7 +122,7 @@ def verdict(mdp: TabularMDP, exact_return: jax.Array) -> Metrics:
 
 
 def sampled_returns(key: jax.Array, mdp: TabularMDP, policy: jax.Array, num_episodes: int) -> jax.Array:
-    """`[N]`: undiscounted returns of `policy` `[S, A]` in N episodes of the true world."""
+    """`[N]`: undiscounted returns of `policy` `[(T,) S, A]` in N episodes of the true world."""
     environment = tabular_environment(mdp)
 
     def episode(key: jax.Array) -> jax.Array:
@@ -112,7 +132,7 @@ def sampled_returns(key: jax.Array, mdp: TabularMDP, policy: jax.Array, num_epis
         def step(carry, key: jax.Array):
             observation, state, alive, total = carry
             key_action, key_step = jax.random.split(key)
-            action = jax.random.categorical(key_action, jnp.log(observation @ policy))
+            action = jax.random.categorical(key_action, jnp.log(observation @ at_time(policy, state.time)))
             observation, state, reward, terminated, truncated, _ = environment.step(key_step, state, action)
             total = total + jnp.where(alive, reward, 0.0)
             return (observation, state, alive & ~(terminated | truncated), total), None

@@ -12,6 +12,7 @@ Every payoff is a number to be *maximised* and has two twins:
 | real_return | J(π, M) | world | policy | R(s, a, s') |
 | fit | −ℓ(M̂, μ_M^π) | world | policy | −(mean loss of the episode), paid on its last step |
 | random_fit | −E_π' ℓ(M̂, μ_M^π') | world | random policy | as fit |
+| data_fit | −ℓ(M̂, the transitions collected so far) | – | – | cannot be played |
 
 The sampled fit averages over the steps of each episode, as the poster's code did, so that short episodes are not
 rewarded for being short; the exact one averages over the pooled steps. They agree on worlds without early ends.
@@ -33,7 +34,9 @@ from sbmrl.environments.closed_forms import (
 from sbmrl.environments.tabular import TabularMDP, with_transition
 from sbmrl.formulations import Weights
 
-Profile = Mapping[str, jax.Array]  # role -> strategy as a table: policy [S, A], model [S, A, S]
+# role -> strategy as a table: policy [S, A], with a clock [T, S, A], model [S, A, S]; where the game collects
+# transitions, "data" -> their (weighted) counts [S, A, S]
+Profile = Mapping[str, jax.Array]
 
 
 class Loss(NamedTuple):
@@ -84,12 +87,12 @@ class Measurement(NamedTuple):
     Attributes:
         mdp: the true world M.
         loss: ℓ.
-        random_policies: `[N, S, A]` the sample over which E_π' is taken.
+        random_occupancy: `[S, A]` E_π' μ_M^π'; ℓ is linear in it.
     """
 
     mdp: TabularMDP
     loss: Loss
-    random_policies: jax.Array
+    random_occupancy: jax.Array
 
 
 class Payoff(NamedTuple):
@@ -97,12 +100,12 @@ class Payoff(NamedTuple):
 
     Attributes:
         exact: (measurement, profile) -> `[]`.
-        play: kind of episode in which it is earned.
+        play: kind of episode in which it is earned; None if it cannot be played.
         earned: which step reward earns it: "return" or "fit".
     """
 
     exact: Callable[[Measurement, Profile], jax.Array]
-    play: Play
+    play: Play | None
     earned: str
 
 
@@ -125,8 +128,16 @@ def _fit(measurement: Measurement, profile: Profile) -> jax.Array:
 
 
 def _random_fit(measurement: Measurement, profile: Profile) -> jax.Array:
-    occupancies = jax.vmap(finite_horizon_occupancy, (None, 0))(measurement.mdp, measurement.random_policies)
-    return -expected_loss(measurement, occupancies.mean(0), profile["model"])
+    return -expected_loss(measurement, measurement.random_occupancy, profile["model"])
+
+
+def _data_fit(measurement: Measurement, profile: Profile) -> jax.Array:
+    """−Σ D(s, a) ℓ(P_D(·|s, a), P̂(·|s, a)), D the share of each pair and P_D the conditionals of the data."""
+    counts = profile["data"]
+    pairs = jnp.sum(counts, axis=-1)
+    rows = counts / jnp.where(pairs > 0, pairs, 1.0)[..., None]
+    losses = measurement.loss.expected(rows, profile["model"])
+    return -jnp.sum(pairs * losses) / jnp.sum(pairs)
 
 
 PAYOFFS: dict[str, Payoff] = {
@@ -134,7 +145,13 @@ PAYOFFS: dict[str, Payoff] = {
     "real_return": Payoff(_real_return, Play(False, False), "return"),
     "fit": Payoff(_fit, Play(False, False), "fit"),
     "random_fit": Payoff(_random_fit, Play(False, True), "fit"),
+    "data_fit": Payoff(_data_fit, None, "fit"),
 }
+
+
+def exact_payoff(measurement: Measurement, wants: Weights, profile: Profile) -> jax.Array:
+    """`[]`: Σ_j wants[j] · payoff_j, exactly."""
+    return sum((w * PAYOFFS[name].exact(measurement, profile) for name, w in wants.items()), jnp.zeros(()))
 
 
 class Objective(NamedTuple):
@@ -156,8 +173,9 @@ class Objective(NamedTuple):
 
 
 def objective(wants: Weights) -> Objective:
-    """The playable form of `Σ_j wants[j] · payoff_j`."""
-    plays = sorted({PAYOFFS[name].play for name in wants})
+    """The playable form of `Σ_j wants[j] · payoff_j`; each payoff must have a kind of episode."""
+    kinds = {PAYOFFS[name].play for name in wants}
+    plays = sorted(kind for kind in kinds if kind is not None)
     shares = jnp.stack([sum(jnp.abs(w) for n, w in wants.items() if PAYOFFS[n].play == play) for play in plays])
     probabilities = shares / jnp.sum(shares)
     scale = jnp.where(probabilities > 0, 1.0 / jnp.where(probabilities > 0, probabilities, 1.0), 0.0)

@@ -17,10 +17,10 @@ from sbmrl.config import Response
 from sbmrl.environments.base import Environment
 from sbmrl.formulations import Formulation
 from sbmrl.game import Game, Outcome, Seat, SeatState, Strategy, played
-from sbmrl.payoffs import Objective, objective
+from sbmrl.payoffs import Objective, Profile, objective
 from sbmrl.players import with_context
 
-Leaders = Callable[[jax.Array], Strategy]  # (key) -> a leader's strategy
+Leaders = Callable[[jax.Array], Profile]  # (key) -> what is given to a follower: a profile without its own strategy
 
 
 def _begin(key: jax.Array, seat: Seat, wants: Objective, other: Strategy) -> tuple[SeatState, jax.Array]:
@@ -101,13 +101,15 @@ class FollowerState(NamedTuple):
     kind: jax.Array
 
 
-def follower_problem(game: Game, formulation: Formulation) -> Callable[[Leaders], Environment]:
-    """(leaders) -> the follower's episode against a leader drawn for it, ω in front of every observation.
+def follower_problem(
+    game: Game, formulation: Formulation, describe: Callable[[Strategy], jax.Array]
+) -> Callable[[Leaders], Environment]:
+    """(leaders) -> the follower's episode against a leader drawn for it, ω = describe(heard) before every observation.
 
     It is cut (truncated) at T. `info["next_state"]` is the state that followed, the target of a world model.
     """
     seat, wants = game.seats[formulation.follower], objective(formulation.follower_wants)
-    describe, heard = game.describe[formulation.leader], game.heard[formulation.leader]
+    heard = game.heard[formulation.leader]
 
     def observe(state: FollowerState) -> jax.Array:
         return with_context(state.description, seat.observe(state.played))
@@ -115,7 +117,7 @@ def follower_problem(game: Game, formulation: Formulation) -> Callable[[Leaders]
     def build(leaders: Leaders) -> Environment:
         def reset(key: jax.Array):
             key_leader, key_heard, key_begin = jax.random.split(key, 3)
-            leader = leaders(key_leader)
+            leader = leaders(key_leader)[formulation.leader]
             description = describe(heard(key_heard, leader))
             state = FollowerState(description, *_begin(key_begin, seat, wants, leader))
             return observe(state), state

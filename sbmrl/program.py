@@ -11,12 +11,14 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from sbmrl.config import Experiment, check, traced_fields, with_traced
+from sbmrl.checks import check
+from sbmrl.config import Experiment, traced_fields, with_traced
 from sbmrl.environments.tabular import TabularMDP, make_world
 from sbmrl.game import Strategy
 from sbmrl.measures import (
     Metrics,
     all_finite,
+    certificate,
     measure_profile,
     regret_at_truth,
     regret_over_random_leaders,
@@ -51,7 +53,7 @@ class Final(NamedTuple):
     Attributes:
         metrics: final numbers, `[]` each (see `sbmrl.measures`).
         model: `[S, A, S]` the world model.
-        policy: `[S, A]` the evaluated (greedy) policy.
+        policy: `[S, A]` the evaluated (greedy) policy; `[T, S, A]` where it was planned with a clock.
         params: {"leader": …, "follower": …} trained parameters.
     """
 
@@ -92,15 +94,16 @@ def _measure(solver: Solver, state: GameState, stage: str, key: jax.Array, num_l
                 key, solver.game, solver.formulation, outcome, num_leaders
             ),
         }
-    return measure_profile(solver.game, solver.formulation, solver.leader_strategy(state), outcome)[0]
+    return measure_profile(solver.game, solver.formulation, solver.algorithm.leader_strategy(state), outcome)[0]
 
 
 def _finish(solver: Solver, experiment: Experiment, key: jax.Array, state: GameState) -> Final:
     key_leaders, key_episodes = jax.random.split(key)
     game, formulation, outcome = solver.game, solver.formulation, solver.algorithm.outcome(state)
-    metrics, profile = measure_profile(game, formulation, solver.leader_strategy(state), outcome)
+    leader = solver.algorithm.leader_strategy(state)
+    metrics, profile = measure_profile(game, formulation, leader, outcome)
     episodes = sampled_returns(key_episodes, game.mdp, profile["policy"], experiment.num_eval_episodes)
-    metrics |= verdict(game.mdp, metrics["exact_return"])
+    metrics |= verdict(game.mdp, metrics["exact_return"]) | certificate(game, formulation, outcome, profile)
     metrics |= {
         "sampled_return": jnp.mean(episodes),
         "follower_gap_true": regret_at_truth(game, formulation, outcome),
@@ -110,6 +113,7 @@ def _finish(solver: Solver, experiment: Experiment, key: jax.Array, state: GameS
     }
     params = solver.params(state)
     metrics["finite"] = all_finite((params, metrics))
+    metrics["residual"] = solver.scheme.residual(state.follower, solver.algorithm.given(state)(leader))
     return Final(metrics, profile["model"], profile["policy"], params)
 
 
@@ -117,7 +121,7 @@ def make_program(experiment: Experiment, mdp: TabularMDP | None = None) -> Progr
     """The program of an experiment, cut into records; `mdp` is the world if it is not the one `env` names.
 
     Raises:
-        InputError: the experiment cannot run (see `sbmrl.config.check`), or its world cannot be read.
+        InputError: the experiment cannot run (see `sbmrl.checks.check`), or its world cannot be read.
     """
     check(experiment)
     mdp = make_world(experiment.env) if mdp is None else mdp

@@ -16,18 +16,29 @@ import dataclasses
 
 from hypothesis import settings
 
-from sbmrl.config import Experiment, preset
+from sbmrl.config import Experiment
+from sbmrl.options import EvolutionOptions, GradientOptions, PPOOptions
+from sbmrl.presets import preset
 
 settings.register_profile("sbmrl", deadline=None, max_examples=20, derandomize=True)
 settings.load_profile("sbmrl")
 
 
-def tiny_experiment(formulation: str, **changes) -> Experiment:
+def tiny_experiment(formulation: str, scheme: str = "contextual", learner: str | None = None, **changes) -> Experiment:
     """A complete experiment of a few updates: everything happens, nothing is learned."""
-    experiment = preset("fast", formulation)
-    small = {"total_steps": 64, "num_environments": 4, "num_steps": 8, "minibatch_size": 16, "num_epochs": 2}
-    leader = dataclasses.replace(experiment.leader, actor_hidden=(8,), critic_hidden=(8,), **small)
-    hidden = {"hidden": (8,)} if formulation == "pal" else {"actor_hidden": (8,)}
-    follower = dataclasses.replace(experiment.follower, **small, **hidden)
+    experiment = preset("fast", formulation, scheme, learner)
     sizes = {"num_records": 2, "num_leader_pool": 8, "num_random_leaders": 4, "num_eval_episodes": 3}
-    return dataclasses.replace(experiment, **{"leader": leader, "follower": follower} | sizes | changes)
+    parts = {"leader": tiny_options(experiment.leader), "follower": tiny_options(experiment.follower)}
+    return dataclasses.replace(experiment, **parts | sizes | {"num_inner_steps": 3} | changes)
+
+
+def tiny_options(options):
+    """The same options with a budget of two updates or so."""
+    if isinstance(options, GradientOptions | EvolutionOptions):
+        small = {"population_size": 4} if isinstance(options, EvolutionOptions) else {}
+        return dataclasses.replace(options, num_updates=4, hidden=(8,), **small)
+    if not hasattr(options, "total_steps"):
+        return options
+    small = {"total_steps": 64, "num_environments": 4, "num_steps": 8, "minibatch_size": 16, "num_epochs": 2}
+    hidden = {"actor_hidden": (8,)} if isinstance(options, PPOOptions) else {"hidden": (8,)}
+    return dataclasses.replace(options, **small, **hidden)

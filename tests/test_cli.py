@@ -12,8 +12,8 @@ from conftest import tiny_experiment
 
 from sbmrl import commands
 from sbmrl.cli import main, parse_train
-from sbmrl.config import FitOptions, PPOOptions
-from sbmrl.formulations import FORMULATIONS
+from sbmrl.formulations import FORMULATIONS, POSTER_FORMULATIONS
+from sbmrl.options import FitOptions, PPOOptions
 from sbmrl.sweep.store import RESULT_COLUMNS
 
 pytestmark = pytest.mark.xdist_group("cli")  # so that one worker makes the runs that several tests read
@@ -83,11 +83,12 @@ def test_presets_are_defaults_that_options_change():
     line = "pal --preset fast --alpha 0.25 leader.learning_rate=1e-3 --num-seeds 3"
     experiment, options = parse_train(line.split())
     assert (experiment.formulation, experiment.alpha, options.num_seeds) == ("pal", 0.25, 3)
-    assert experiment.leader.learning_rate == 1e-3
-    assert experiment.leader.total_steps == 50_000
+    assert isinstance(experiment.leader, PPOOptions)
+    assert (experiment.leader.learning_rate, experiment.leader.total_steps) == (1e-3, 50_000)
     assert isinstance(experiment.follower, FitOptions)
     assert experiment.follower.hidden == (64, 64)
     poster, _ = parse_train(["mal"])
+    assert isinstance(poster.leader, PPOOptions)
     assert (poster.leader.total_steps, poster.leader.discount) == (250_000, 1.0)
     assert isinstance(poster.follower, PPOOptions)
     assert poster.follower.actor_hidden == (8, 8, 8, 8)
@@ -127,11 +128,11 @@ def reproduced(tmp_path_factory):
 
 def test_reproduce_leaves_all_files(reproduced):
     rows = json.loads((reproduced / "table.json").read_text())
-    assert [row["formulation"] for row in rows] == list(FORMULATIONS)
+    assert [row["formulation"] for row in rows] == list(POSTER_FORMULATIONS)
     assert {row["poster"]["value"] for row in rows} == {0.97, 36.93, 36.74, 36.77}
     assert "| MAL + agent reward | 36.93 ± 0.57 |" in (reproduced / "table.md").read_text()
     assert len(pl.read_parquet(reproduced / "results.parquet")) == 4 * 3
-    for name in FORMULATIONS:
+    for name in POSTER_FORMULATIONS:
         run = reproduced / name
         config = json.loads((run / "config.json").read_text())
         assert config["num_seeds"] == 3
@@ -140,9 +141,8 @@ def test_reproduce_leaves_all_files(reproduced):
         assert meta["packages"]["jax"].startswith("0.11")
         assert meta["seconds"]["run"] > 0
         results = pl.read_parquet(run / "results.parquet")
-        assert set(RESULT_COLUMNS) | {"formulation", "scheme", "env", "alpha", "seed"} == (
-            set(results.columns) - {"loss", "agent_reward"}
-        )
+        cell = {"formulation", "scheme", "learner", "env", "alpha", "loss", "agent_reward", "seed"}
+        assert set(RESULT_COLUMNS) | cell == set(results.columns)
         assert results["seed"].to_list() == [0, 1, 2]
         np.testing.assert_allclose(results["regret"], results["optimal_return"] - results["exact_return"], atol=1e-5)
         curves = pl.read_parquet(run / "metrics.parquet")

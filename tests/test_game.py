@@ -8,13 +8,14 @@ import pytest
 from sbmrl.environments.base import auto_reset
 from sbmrl.environments.closed_forms import greedy, uniform_policy
 from sbmrl.environments.tabular import make_world
-from sbmrl.formulations import make_formulation
+from sbmrl.formulations import Knobs, make_formulation
 from sbmrl.game import random_rows, tabular_game
 from sbmrl.measures import follower_regret, measure_profile
 from sbmrl.payoffs import LOSSES, PAYOFFS, objective
 from sbmrl.problems import follower_problem, leader_problem
 from sbmrl.rollout import rollout, start
 
+KNOBS = Knobs(alpha=1.0, reward="real_return", fit="fit")
 WORLD = "simple_mdp_2_endless"  # no early end: the sampled fit's per-episode mean is the exact pooled one
 
 
@@ -90,7 +91,7 @@ def test_a_weight_of_zero_never_plays_its_kind():
 def test_the_leaders_episode_asks_every_query_once_then_plays(role):
     mdp = make_world("simple_mdp_2_endless").replace(horizon=5)
     game = tabular_game(mdp, LOSSES["brier"])
-    formulation = make_formulation("mal" if role == "model" else "pal", 1.0, "world")
+    formulation = make_formulation("mal" if role == "model" else "pal", KNOBS)
     heard = []
 
     def outcome(strategy):
@@ -121,7 +122,7 @@ def test_the_leaders_episode_asks_every_query_once_then_plays(role):
 def test_the_follower_in_play_answers_what_the_leader_said():
     mdp = make_world("simple_mdp_2")
     game = tabular_game(mdp, LOSSES["brier"])
-    formulation = make_formulation("mal", 1.0, "world")
+    formulation = make_formulation("mal", KNOBS)
 
     def outcome(model):  # plays a1 everywhere iff the model says that s1, a0 stays in s1
         action = (model[1, 0, 1] > 0.5).astype(jnp.int32)
@@ -140,8 +141,10 @@ def test_the_follower_in_play_answers_what_the_leader_said():
 def test_the_follower_sees_its_leader_and_gets_a_new_one_each_episode():
     mdp = make_world("simple_mdp_2")
     game = tabular_game(mdp, LOSSES["brier"])
-    formulation = make_formulation("mal", 1.0, "world")
-    environment = auto_reset(follower_problem(game, formulation)(game.priors["model"]))
+    formulation = make_formulation("mal", KNOBS)
+    environment = auto_reset(
+        follower_problem(game, formulation, game.describe["model"])(lambda key: {"model": game.priors["model"](key)})
+    )
     running = start(jax.random.key(0), environment, 4)
     _, trajectory = rollout(
         jax.random.key(1), environment, lambda key, o: jnp.zeros(4, jnp.int32), running, num_steps=60
@@ -158,20 +161,21 @@ def test_follower_regret_is_zero_at_the_best_response_and_positive_elsewhere():
     mdp = make_world("simple_mdp_2")
     for loss in LOSSES.values():
         game = tabular_game(mdp, loss)
-        mal, pal = (make_formulation(name, 1.0, "world") for name in ("mal", "pal"))
+        mal, pal = (make_formulation(name, KNOBS) for name in ("mal", "pal"))
         best = jnp.array([[0.0, 1.0], [0.0, 1.0], [1.0, 0.0]])
-        assert follower_regret(game, mal, mdp.transition, best) == pytest.approx(0.0, abs=1e-2)
-        assert follower_regret(game, mal, mdp.transition, greedy(1.0 - best)) > 30
+        assert follower_regret(game, mal, {"model": mdp.transition, "policy": best}) == pytest.approx(0.0, abs=1e-2)
+        assert follower_regret(game, mal, {"model": mdp.transition, "policy": greedy(1.0 - best)}) > 30
         uniform = uniform_policy(mdp)
-        assert follower_regret(game, pal, uniform, mdp.transition) == pytest.approx(0.0, abs=1e-6)
-        assert follower_regret(game, pal, uniform, random_rows(jax.random.key(0), mdp.transition.shape)) > 0.05
+        assert follower_regret(game, pal, {"policy": uniform, "model": mdp.transition}) == pytest.approx(0.0, abs=1e-6)
+        wrong = random_rows(jax.random.key(0), mdp.transition.shape)
+        assert follower_regret(game, pal, {"policy": uniform, "model": wrong}) > 0.05
 
 
 def test_pal_in_its_own_terms_promises_what_the_world_keeps():
     """With a follower that is right, the leader's promise J(π, M̂) is its return J(π, M)."""
     mdp = make_world("ergodic_mdp_2")
     game = tabular_game(mdp, LOSSES["kl"])
-    formulation = make_formulation("pal", 1.0, "world")
+    formulation = make_formulation("pal", KNOBS)
     policy = random_rows(jax.random.key(2), (4, 2))
     metrics, _ = measure_profile(
         game, formulation, policy, lambda strategy: {"policy": strategy, "model": mdp.transition}

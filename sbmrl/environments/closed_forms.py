@@ -1,8 +1,8 @@
 """Exact values of finite MDPs: returns, occupancies, optimal values, losses.
 
-Symbols: π `[S, A]` policy, P `[S, A, S]` transition, R `[S, A, S]` reward, ρ `[S]` initial distribution,
-T horizon, γ discount. Terminal states are absorbing and pay 0 (`TabularMDP`). Everything is differentiable
-in the policy, the transition and the reward, and unbatched; batch with `jax.vmap`.
+Symbols: π `[S, A]` policy (with a clock `[T, S, A]`, where said), P `[S, A, S]` transition, R `[S, A, S]` reward,
+ρ `[S]` initial distribution, T horizon, γ discount. Terminal states are absorbing and pay 0 (`TabularMDP`). Everything
+is differentiable in the policy, the transition and the reward, and unbatched; batch with `jax.vmap`.
 """
 
 from typing import NamedTuple
@@ -21,20 +21,31 @@ def expected_reward(mdp: TabularMDP) -> jax.Array:
 
 
 def _policy_matrices(mdp: TabularMDP, policy: jax.Array) -> tuple[jax.Array, jax.Array]:
-    chex.assert_shape(policy, (mdp.num_states, mdp.num_actions))
-    transition = jnp.einsum("sa,sat->st", policy, mdp.transition)  # P_π
-    return transition, jnp.sum(policy * expected_reward(mdp), axis=-1)  # r_π
+    """P_π `[(T,) S, S]` and r_π `[(T,) S]`."""
+    clock = (mdp.horizon,) if policy.ndim == 3 else ()
+    chex.assert_shape(policy, (*clock, mdp.num_states, mdp.num_actions))
+    transition = jnp.einsum("...sa,sat->...st", policy, mdp.transition)
+    return transition, jnp.sum(policy * expected_reward(mdp), axis=-1)
+
+
+_UNROLL = 5  # steps of a backward induction in one loop body: the matrices are tiny, the loop's overhead is not
 
 
 def finite_horizon_values(mdp: TabularMDP, policy: jax.Array) -> jax.Array:
-    """`[S]`: V_T with V_0 = 0, V_{k+1} = r_π + P_π V_k; undiscounted return of a stationary policy over T steps."""
-    transition, reward = _policy_matrices(mdp, policy)
-    values, _ = jax.lax.scan(lambda v, _: (reward + transition @ v, None), jnp.zeros_like(reward), length=mdp.horizon)
-    return values
+    """`[S]`: V_T with V_0 = 0, V_{k+1} = r_π + P_π V_k; undiscounted return over T steps of `policy` `[(T,) S, A]`."""
+    matrices = _policy_matrices(mdp, policy)
+
+    def step(values: jax.Array, now: tuple[jax.Array, jax.Array] | None):
+        transition, reward = matrices if now is None else now
+        return reward + transition @ values, None
+
+    start = jnp.zeros(mdp.num_states, matrices[1].dtype)
+    clock = matrices if policy.ndim == 3 else None
+    return jax.lax.scan(step, start, clock, length=mdp.horizon, reverse=True, unroll=_UNROLL)[0]
 
 
 def finite_horizon_return(mdp: TabularMDP, policy: jax.Array) -> jax.Array:
-    """J_T(π, M) = ρᵀ V_T, undiscounted."""
+    """J_T(π, M) = ρᵀ V_T, undiscounted; π `[(T,) S, A]`."""
     return mdp.initial @ finite_horizon_values(mdp, policy)
 
 
@@ -44,33 +55,39 @@ def discounted_return(mdp: TabularMDP, policy: jax.Array, discount: jax.typing.A
     return mdp.initial @ jnp.linalg.solve(jnp.eye(mdp.num_states) - discount * transition, reward)
 
 
-def _pair_distribution(mdp: TabularMDP, policy: jax.Array, state_weight: jax.Array) -> jax.Array:
+def _over_decisions(mdp: TabularMDP, visits: jax.Array) -> jax.Array:
     deciding = ~np.array(mdp.terminal)
-    weight = jnp.where(deciding, state_weight, 0.0)[:, None] * policy
+    weight = jnp.where(deciding[:, None], visits, 0.0)
     return weight / jnp.sum(weight)
+
+
+def expected_visits(mdp: TabularMDP, policy: jax.Array) -> jax.Array:
+    """`[S, A]`: Σ_{t<T} P(s_t = s, a_t = a) for π `[(T,) S, A]`, time spent in terminal states included; sums to T."""
+    transition, _ = _policy_matrices(mdp, policy)
+
+    def step(state: jax.Array, now: jax.Array | None):
+        return state @ (transition if now is None else now), state
+
+    clock = transition if policy.ndim == 3 else None
+    start = mdp.initial.astype(transition.dtype)
+    _, states = jax.lax.scan(step, start, clock, length=mdp.horizon, unroll=_UNROLL)
+    return jnp.einsum("ts,tsa->sa" if policy.ndim == 3 else "ts,sa->sa", states, policy)
 
 
 def finite_horizon_occupancy(mdp: TabularMDP, policy: jax.Array) -> jax.Array:
     """`[S, A]`: μ_M^π(s, a) ∝ Σ_{t<T} P(s_t = s, a_t = a), over the pairs in which somebody decides; sums to 1.
 
     The poster's definition, (1/T) Σ_t. Where an episode can end early the sum is divided by the expected number
-    of decisions instead of T: μ is the distribution of the data that π causes.
+    of decisions instead of T: μ is the distribution of the data that π causes. π `[(T,) S, A]`.
     """
-    transition, _ = _policy_matrices(mdp, policy)
-
-    def step(carry, _):
-        state, total = carry
-        return (state @ transition, total + state), None
-
-    (_, total), _ = jax.lax.scan(step, (mdp.initial, jnp.zeros_like(mdp.initial)), length=mdp.horizon)
-    return _pair_distribution(mdp, policy, total)
+    return _over_decisions(mdp, expected_visits(mdp, policy))
 
 
 def discounted_occupancy(mdp: TabularMDP, policy: jax.Array, discount: jax.typing.ArrayLike) -> jax.Array:
     """`[S, A]`: μ_γ(s, a) ∝ Σ_t γᵗ P(s_t = s, a_t = a) = [(I − γ P_πᵀ)⁻¹ ρ](s) π(a|s); sums to 1 over decisions."""
     transition, _ = _policy_matrices(mdp, policy)
     total = jnp.linalg.solve((jnp.eye(mdp.num_states) - discount * transition).T, mdp.initial)
-    return _pair_distribution(mdp, policy, total)
+    return _over_decisions(mdp, total[:, None] * policy)
 
 
 class OptimalPlan(NamedTuple):
@@ -87,13 +104,31 @@ class OptimalPlan(NamedTuple):
     policy: jax.Array
 
 
-def _plan(mdp: TabularMDP, action_values: jax.Array, values: jax.Array) -> OptimalPlan:
-    return OptimalPlan(mdp.initial @ values, values, greedy(action_values))
-
-
 def greedy(action_values: jax.Array) -> jax.Array:
     """One-hot argmax over the last axis; ties go to the lowest action."""
     return jax.nn.one_hot(jnp.argmax(action_values, axis=-1), action_values.shape[-1], dtype=action_values.dtype)
+
+
+def optimal_action_values(mdp: TabularMDP, temperature: jax.typing.ArrayLike | None = None) -> jax.Array:
+    """`[T, S, A]`: Q_t by backward induction, Q_t = r + P V_{t+1}, V_T = 0.
+
+    V = max_a Q, or with a temperature τ the soft maximum V = τ log Σ_a exp(Q / τ) of the problem with entropy bonus τ.
+    """
+    reward = expected_reward(mdp)
+
+    def best(action_values: jax.Array) -> jax.Array:
+        if temperature is None:
+            return jnp.max(action_values, axis=-1)
+        soft = temperature * jax.nn.logsumexp(action_values / temperature, axis=-1)
+        return jnp.where(np.array(mdp.terminal), 0.0, soft)  # nobody chooses in a terminal state
+
+    def step(values: jax.Array, _):
+        action_values = reward + mdp.transition @ values
+        return best(action_values), action_values
+
+    start = jnp.zeros(mdp.num_states, reward.dtype)
+    _, action_values = jax.lax.scan(step, start, length=mdp.horizon, unroll=_UNROLL)
+    return action_values[::-1]
 
 
 def finite_horizon_optimum(mdp: TabularMDP) -> OptimalPlan:
@@ -101,13 +136,9 @@ def finite_horizon_optimum(mdp: TabularMDP) -> OptimalPlan:
 
     The value is the maximum over *all* policies, time-dependent ones included.
     """
-    reward = expected_reward(mdp)
-
-    def step(action_values, _):
-        return reward + mdp.transition @ jnp.max(action_values, axis=-1), None
-
-    action_values, _ = jax.lax.scan(step, reward, length=mdp.horizon - 1)
-    return _plan(mdp, action_values, jnp.max(action_values, axis=-1))
+    action_values = optimal_action_values(mdp)[0]
+    values = jnp.max(action_values, axis=-1)
+    return OptimalPlan(mdp.initial @ values, values, greedy(action_values))
 
 
 def discounted_optimum(mdp: TabularMDP, discount: jax.typing.ArrayLike) -> OptimalPlan:
@@ -131,7 +162,7 @@ def discounted_optimum(mdp: TabularMDP, discount: jax.typing.ArrayLike) -> Optim
     start = greedy(reward)
     policy, _, _ = jax.lax.while_loop(unfinished, step, (greedy(improve(start)[0]), start, 0))
     action_values, values = improve(policy)
-    return _plan(mdp, action_values, values)
+    return OptimalPlan(mdp.initial @ values, values, greedy(action_values))
 
 
 def uniform_policy(mdp: TabularMDP) -> jax.Array:

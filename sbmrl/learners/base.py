@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from sbmrl.config import FitOptions, PPOOptions
+from sbmrl.options import FitOptions, PPOOptions
 
 Opponent = Any  # what the problem needs to know of the other side: an `Outcome`, or a sampler of leaders
 LearnerState = Any
@@ -19,7 +19,7 @@ class Learner(NamedTuple):
         init: (key, opponent) -> state.
         update: (key, state, opponent) -> (state, info).
         params: (state) -> the player's parameters.
-        steps_per_update: environment steps taken by one update.
+        steps_per_update: environment steps taken by one update; for learners of exact payoffs, payoffs computed.
     """
 
     init: Callable[[jax.Array, Opponent], LearnerState]

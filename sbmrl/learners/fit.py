@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sbmrl.config import FitOptions
 from sbmrl.environments.base import Environment, auto_reset
 from sbmrl.learners.base import Info, Learner, Opponent, scan_minibatches
+from sbmrl.options import FitOptions
 from sbmrl.payoffs import Loss
 from sbmrl.players import Params
 from sbmrl.rollout import Running, rollout, start

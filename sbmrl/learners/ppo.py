@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sbmrl.config import PPOOptions
 from sbmrl.environments.base import Environment, auto_reset
 from sbmrl.learners.base import Info, Learner, Opponent, scan_minibatches
+from sbmrl.options import PPOOptions
 from sbmrl.players import Params, Player
 from sbmrl.rollout import Running, Trajectory, rollout, start
 

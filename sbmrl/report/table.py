@@ -6,14 +6,9 @@ from typing import Any
 
 import polars as pl
 
+from sbmrl.formulations import FORMULATIONS
 from sbmrl.report.statistics import Estimate, fraction_interval, interquartile_mean, mean_interval
 
-TITLES = {
-    "pal": "PAL",
-    "mal": "MAL",
-    "mal_agent_reward": "MAL + agent reward",
-    "mal_random_noise": "MAL + random noise",
-}
 # Mean and spread of five runs, sampled returns (the poster, section 4): simple_mdp_2, T = 50.
 POSTER_ENV = "simple_mdp_2"
 POSTER = {
@@ -33,9 +28,11 @@ def make_row(results: pl.DataFrame, seconds: float) -> Row:
     returns, count = finite["exact_return"].to_numpy(), len(finite)
     head = results.row(0, named=True)
     poster = POSTER.get(head["formulation"]) if head["env"] == POSTER_ENV else None
-    best_responding = int((finite["follower_gap_true"] <= FOLLOWER_TOLERANCE).sum())
+    # A follower that learns against one leader is judged at that leader, one that knows all at the right one.
+    gap = "follower_gap" if head["scheme"] == "inner_outer" else "follower_gap_true"
+    best_responding = int((finite[gap] <= FOLLOWER_TOLERANCE).sum())
     return {
-        **{name: head[name] for name in ("formulation", "scheme", "env", "alpha", "loss", "agent_reward")},
+        **{name: head[name] for name in ("formulation", "scheme", "learner", "env", "alpha", "loss", "agent_reward")},
         "num_seeds": len(results),
         "num_diverged": len(results) - count,
         "exact_return": _bounds(mean_interval(returns)),
@@ -91,7 +88,7 @@ def cells(row: Row) -> list[str]:
 
 def title(row: Row) -> str:
     """The formulation's name in print, with what departs from the default."""
-    return TITLES[row["formulation"]] + (" (paid in the model)" if row["agent_reward"] == "model" else "")
+    return FORMULATIONS[row["formulation"]].title + (" (paid in the model)" if row["agent_reward"] == "model" else "")
 
 
 def _value(bounds: dict[str, float | None], form: str) -> str:
@@ -107,11 +104,12 @@ def _interval(bounds: dict[str, float | None], form: str) -> str:
 def caption(rows: Sequence[Row]) -> str:
     """What the reader needs to know to read the table."""
     first = rows[0]
+    leader = "its last leader" if first["scheme"] == "inner_outer" else "the right leader"
     return (
-        f"World {first['env']}, loss {first['loss']}, scheme {first['scheme']}; the optimum is "
-        f"{first['optimal_return']:.2f}. Exact return: of each seed's greedy policy in the true world. Fooled: regret "
-        "above 5 % of (optimal − uniform policy). Follower best-responds: within 0.5 of optimal against the true model "
-        "(PAL: its model's loss under the optimal policy within 0.5 of the best)."
+        f"World {first['env']}, loss {first['loss']}, scheme {first['scheme']}, leader by {first['learner']}; the "
+        f"optimum is {first['optimal_return']:.2f}. Exact return: of each seed's greedy policy in the true world. "
+        f"Fooled: regret above 5 % of (optimal − uniform policy). Follower best-responds: within 0.5 of optimal "
+        f"against {leader} (a model: its loss within 0.5 of the best)."
     )
 
 

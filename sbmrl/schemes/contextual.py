@@ -11,14 +11,15 @@ import jax
 
 from sbmrl.game import Strategy
 from sbmrl.learners.base import Learner
+from sbmrl.payoffs import Profile
 from sbmrl.problems import Leaders
-from sbmrl.schemes.base import Scheme
+from sbmrl.schemes.base import Scheme, no_residual
 
 
 def contextual(
     follower: Learner,
     strategy: Callable[[Any, jax.Array], Strategy],
-    describe: Callable[[Strategy], jax.Array],
+    describe: Callable[[Profile], jax.Array],
     num_pretrain_steps: int,
     pool_size: int,
 ) -> Scheme:
@@ -27,7 +28,7 @@ def contextual(
     Args:
         follower: learner of a problem whose opponent is a sampler of leaders.
         strategy: (θ, ω) -> the follower's strategy.
-        describe: (leader's strategy as heard) -> ω.
+        describe: (given) -> ω, of the leader's strategy as heard.
         num_pretrain_steps: follower updates before play.
         pool_size: random leaders drawn for each update. Episodes pick among them, because an environment that
             resets itself under `vmap` would otherwise draw a whole new leader at every step.
@@ -44,7 +45,7 @@ def contextual(
         key_pool, key_update = jax.random.split(key)
         return follower.update(key_update, state, pooled(key_pool, leaders))
 
-    def respond(state, leader: Strategy) -> Strategy:
-        return strategy(follower.params(state), describe(leader))
+    def respond(state, given: Profile) -> Strategy:
+        return strategy(follower.params(state), describe(given))
 
-    return Scheme(init, adapt, respond, follower.params, num_pretrain_steps)
+    return Scheme(init, adapt, respond, no_residual, follower.params, num_pretrain_steps, adapts_in_play=False)

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import AxisType, Mesh, PartitionSpec
 
-from sbmrl.config import Experiment, require_count, traced_fields
+from sbmrl.checks import require_count
+from sbmrl.config import Experiment, traced_fields
 from sbmrl.program import Final, Program, StageProgram, finish_key
 from sbmrl.stackelberg import GameState
 
@@ -126,9 +127,16 @@ def run_cell(
         state = _run_stage(stage, compiler, keys, hyper, state, num_seeds, curves, report)
     finish = compiler(program.finish, (True, False, True), finish_keys(keys), hyper, state)
     final = finish(finish_keys(keys), hyper, state)
-    final, state = jax.tree.map(lambda x: np.asarray(x)[:num_seeds], (final, state))
+    final, state = jax.tree.map(lambda x: _to_host(x, num_seeds), (final, state))
     total = time.perf_counter() - start
     return Cell(final, state, curves, {"compile": compiler.seconds, "run": total - compiler.seconds})
+
+
+def _to_host(x: jax.Array, num_seeds: int) -> Any:
+    """The first seeds of an array, as numpy; random keys, which numpy cannot hold, on one device."""
+    if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+        return jax.device_put(x, jax.local_devices()[0])[:num_seeds]
+    return np.asarray(x)[:num_seeds]
 
 
 def traced_values(experiment: Experiment) -> dict[str, jax.Array]:

@@ -11,7 +11,6 @@
 | table.md, table.json | the row of the table |
 """
 
-import dataclasses
 import importlib.metadata
 import json
 import os
@@ -28,9 +27,11 @@ import orbax.checkpoint as ocp
 import polars as pl
 
 from sbmrl import __version__
-from sbmrl.config import Experiment, FitOptions, PPOOptions, check
+from sbmrl.checks import check
+from sbmrl.config import Experiment, from_dict, to_dict
 from sbmrl.environments.tabular import TabularMDP
 from sbmrl.errors import InputError, require
+from sbmrl.options import learner_name
 from sbmrl.stackelberg import GameState
 from sbmrl.sweep.execute import Cell
 
@@ -52,6 +53,14 @@ RESULT_COLUMNS = (
     "fit_brier",
     "random_fit",
     "model_return",
+    "residual",
+    "epsilon_model",
+    "epsilon_policy",
+    "distance_world",
+    "distance_model",
+    "theorem_1_world",
+    "theorem_1_model",
+    "theorem_2",
     "finite",
 )
 
@@ -121,7 +130,7 @@ def _git_state() -> dict[str, Any] | None:
 
 def save_config(out: Path, experiment: Experiment, mdp: TabularMDP, num_seeds: int, root_seed: int) -> None:
     """Write config.json and world.json, before training starts."""
-    config = {"num_seeds": num_seeds, "seed": root_seed, "experiment": dataclasses.asdict(experiment)}
+    config = {"num_seeds": num_seeds, "seed": root_seed, "experiment": to_dict(experiment)}
     write_json(out / "config.json", config)
     world = {
         "name": mdp.name,
@@ -144,6 +153,7 @@ def results_frame(cell: Cell, experiment: Experiment, mdp: TabularMDP) -> pl.Dat
         "alpha": [float(experiment.alpha)] * num_seeds,
         "loss": [experiment.loss] * num_seeds,
         "agent_reward": [experiment.agent_reward] * num_seeds,
+        "learner": [learner_name(experiment.leader)] * num_seeds,
         "seed": np.arange(num_seeds),
     }
     return pl.DataFrame(columns | {name: cell.final.metrics[name] for name in RESULT_COLUMNS})
@@ -208,17 +218,9 @@ def load_config(run: Path) -> tuple[Experiment, int, int]:
     """
     try:
         config = json.loads((run / "config.json").read_text(encoding="utf-8"))
-        fields = dict(config["experiment"])
-        follower = FitOptions if "hidden" in fields["follower"] else PPOOptions
-        fields["leader"] = PPOOptions(**_tuples(fields["leader"]))
-        fields["follower"] = follower(**_tuples(fields["follower"]))
-        return check(Experiment(**fields)), int(config["num_seeds"]), int(config["seed"])
+        return check(from_dict(config["experiment"])), int(config["num_seeds"]), int(config["seed"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{run / 'config.json'}: is no configuration of this program ({error})") from error
-
-
-def _tuples(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
 
 
 def load_state(run: Path, like: GameState) -> GameState:

@@ -9,13 +9,13 @@ import optax
 import pytest
 import rlax
 
-from sbmrl.config import PPOOptions
 from sbmrl.environments.base import Environment
 from sbmrl.environments.closed_forms import finite_horizon_optimum
 from sbmrl.environments.gymnax_adapter import from_gymnax
 from sbmrl.environments.tabular import make_world, tabular_environment
 from sbmrl.game import Head
 from sbmrl.learners.ppo import Samples, generalized_advantage_estimation, ppo, surrogate_loss
+from sbmrl.options import PPOOptions
 from sbmrl.players import MultiLayerPerceptron, Table, actor_critic
 
 SMALL = PPOOptions(num_environments=8, num_steps=32, minibatch_size=64, num_epochs=4, learning_rate=3e-3)

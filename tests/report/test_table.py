@@ -17,6 +17,7 @@ def results(exact_return, finite=None, **columns):
     frame = {name: np.zeros(count) for name in RESULT_COLUMNS} | {
         "formulation": ["mal"] * count,
         "scheme": ["contextual"] * count,
+        "learner": ["ppo"] * count,
         "env": ["simple_mdp_2"] * count,
         "alpha": [0.5] * count,
         "loss": ["brier"] * count,

@@ -1,0 +1,164 @@
+"""Which experiments can run, and why the others cannot: one clear line for each."""
+
+import math
+
+from sbmrl.config import LOSS_NAMES, SCHEMES, Experiment, Response, choices, formulation_of
+from sbmrl.errors import InputError, require, require_known
+from sbmrl.formulations import AGENT_REWARDS, FORMULATIONS, Formulation
+from sbmrl.options import (
+    EvolutionOptions,
+    ExactOptions,
+    FitOptions,
+    GradientOptions,
+    ImplicitOptions,
+    Initial,
+    Optimizer,
+    PPOOptions,
+    TieBreaking,
+)
+
+_COUNTS = (
+    "total_steps",
+    "num_environments",
+    "num_steps",
+    "minibatch_size",
+    "num_epochs",
+    "num_updates",
+    "population_size",
+    "max_iterations",
+)
+_RANGES: dict[str, tuple[float, float]] = {
+    "learning_rate": (0.0, math.inf),
+    "discount": (0.0, 1.0),
+    "gae_lambda": (0.0, 1.0),
+    "clip_range": (0.0, math.inf),
+    "entropy_coefficient": (0.0, math.inf),
+    "value_coefficient": (0.0, math.inf),
+    "max_gradient_norm": (0.0, math.inf),
+    "tie_tolerance": (0.0, math.inf),
+}
+_NAMES = {"optimizer": Optimizer, "initial": Initial, "tie_breaking": TieBreaking}
+
+
+def check(experiment: Experiment) -> Experiment:
+    """Return `experiment` if it can run.
+
+    Raises:
+        InputError: an unknown name, a number outside its range, sizes that do not divide, parts that do not fit
+            together, or a combination that is mathematically void.
+    """
+    require_known(experiment.formulation, "formulation", FORMULATIONS)
+    require_known(experiment.scheme, "scheme", SCHEMES)
+    require_known(experiment.loss, "loss", LOSS_NAMES)
+    require_known(experiment.agent_reward, "agent_reward", AGENT_REWARDS)
+    require_known(experiment.response, "response", choices(Response))
+    require_known(experiment.data, "data", ("own", "aggregated"))
+    _require_range(experiment.alpha, "alpha", 0.0, 1.0)
+    for field in ("num_records", "num_leader_pool", "num_random_leaders", "num_eval_episodes", "num_inner_steps"):
+        require_count(getattr(experiment, field), field)
+    for field in ("num_initial_transitions", "num_new_transitions", "buffer_size"):
+        require_count(getattr(experiment, field), field)
+    k, most = experiment.unroll, experiment.num_inner_steps
+    require(isinstance(k, int) and 0 <= k <= most, "unroll", f"must be in [0, num_inner_steps = {most}]", k)
+    _check_options(experiment.leader, "leader")
+    _check_options(experiment.follower, "follower")
+    _check_fit_together(experiment, formulation_of(experiment))
+    _refuse_void(experiment)
+    return experiment
+
+
+def require_count(value: int, field: str) -> None:
+    """Raise `InputError` unless `value` is a whole number of at least 1."""
+    require(isinstance(value, int) and value >= 1, field, "must be a whole number of at least 1", value)
+
+
+def _check_options(options: object, where: str) -> None:
+    for field in _COUNTS:
+        if hasattr(options, field):
+            require_count(getattr(options, field), f"{where}.{field}")
+    for field in ("actor_hidden", "critic_hidden", "hidden"):
+        for width in getattr(options, field, ()):
+            require_count(width, f"{where}.{field}")
+    for field, (low, high) in _RANGES.items():
+        if hasattr(options, field):
+            _require_range(getattr(options, field), f"{where}.{field}", low, high)
+    for field, names in _NAMES.items():
+        if hasattr(options, field):
+            require_known(getattr(options, field), f"{where}.{field}", choices(names))
+    for field in ("temperature", "standard_deviation"):
+        if hasattr(options, field):
+            value = getattr(options, field)
+            require(0.0 < value < math.inf, f"{where}.{field}", "must be positive and finite", value)
+    if isinstance(options, PPOOptions | FitOptions):
+        environments, minibatch = options.num_environments, options.minibatch_size
+        divides = minibatch % environments == 0 and (options.num_steps * environments) % minibatch == 0
+        allowed = f"must be a multiple of num_environments ({environments}) that divides num_environments·num_steps"
+        require(divides, f"{where}.minibatch_size", allowed, minibatch)
+    if isinstance(options, EvolutionOptions):
+        size = options.population_size
+        require(size % 2 == 0, f"{where}.population_size", "must be even: candidates come in antithetic pairs", size)
+    if isinstance(options, ImplicitOptions):
+        discount = options.discount
+        require(discount < 1.0, f"{where}.discount", "must be below 1: the horizon is infinite", discount)
+    if isinstance(options, ExactOptions):
+        number = options.num_transitions
+        whole = isinstance(number, int) and number >= 0
+        require(whole, f"{where}.num_transitions", "must be a whole number of at least 0", number)
+
+
+def _require_range(value: float, field: str, low: float, high: float) -> None:
+    allowed = f"must be in [{low:g}, {high:g}]" if math.isfinite(high) else f"must be at least {low:g} and finite"
+    require(math.isfinite(value) and low <= value <= high, field, allowed, value)
+
+
+def _check_fit_together(experiment: Experiment, game: Formulation) -> None:
+    """The follower's options must be of a kind that the scheme and the follower's wants allow."""
+    scheme, follower, leader = experiment.scheme, experiment.follower, experiment.leader
+    only_fits = set(game.follower_wants) == {"fit"}
+    kinds: dict[str, tuple[type, ...]] = {
+        "contextual": (FitOptions,) if only_fits else (PPOOptions,),
+        "inner_outer": (GradientOptions, FitOptions) if only_fits else (GradientOptions, PPOOptions),
+        "exact": (ExactOptions,),
+        "implicit": (ImplicitOptions,),
+    }
+    if experiment.data == "aggregated":
+        kinds["inner_outer"] = (GradientOptions,)
+        allowed = "must be inner_outer with data=aggregated, whose follower learns from the data so far"
+        require(scheme == "inner_outer", "scheme", allowed, scheme)
+    allowed_kinds = " or ".join(kind.__name__ for kind in kinds[scheme])
+    if not isinstance(follower, kinds[scheme]):
+        raise InputError(f"follower: {experiment.formulation} with {scheme} needs {allowed_kinds}")
+    if isinstance(follower, PPOOptions) and scheme == "contextual" and follower.parametrization == "table":
+        raise InputError("follower.parametrization: must be 'network', a table cannot be conditioned on the leader")
+    if experiment.unroll and not isinstance(follower, GradientOptions):
+        raise InputError("unroll: must be 0 unless the follower learns by gradient (GradientOptions)")
+    if experiment.data == "aggregated" and isinstance(leader, PPOOptions):
+        raise InputError("leader: PPO plays for its payoff; data=aggregated needs a gradient or evolution learner")
+    if experiment.unroll and scheme != "inner_outer":
+        raise InputError(f"unroll: must be 0 with the scheme {scheme}, which has no inner loop")
+
+
+def _refuse_void(experiment: Experiment) -> None:
+    """The agent reward in the world is a function of the policy alone: it needs a response that the leader can move.
+
+    With a response held fixed, ∂ real_return / ∂M̂ = 0, so such a run would be plain MAL under another name.
+    """
+    if experiment.allow_void or "reward" not in FORMULATIONS[experiment.formulation].uses:
+        return
+    if experiment.agent_reward != "world":
+        return
+    held = experiment.scheme == "inner_outer" and experiment.unroll == 0
+    follower = experiment.follower
+    flat = isinstance(experiment.leader, GradientOptions) and (
+        experiment.response == "greedy" or (isinstance(follower, ExactOptions) and follower.backup == "hard")
+    )
+    if held:
+        reason = "holds the response fixed (unroll = 0)"
+    elif flat:
+        reason = "answers by a best action, which has no gradient in the model"
+    else:
+        return
+    raise InputError(
+        f"scheme: {experiment.scheme} {reason}, so a reward in the world does not move the leader and this is plain "
+        "MAL; use a response that depends on the leader, agent_reward=model, or allow_void to run it all the same"
+    )

@@ -1,0 +1,1 @@
+"""What can be proved: the two theorems with constants, certificates, random instances, exact equilibria."""

@@ -1,0 +1,116 @@
+"""The right-hand sides of the two theorems, with the constants derived in docs/theory.md.
+
+Symbols: ε_M = ℓ_KL(M̂, μ_M^π) in nats, ε_π the policy's regret in its model, D_TV ∈ [0, 1] a total variation distance of
+occupancies, R = max |R(s, a, s')|, H the horizon: 1/(1 − γ) for discounted returns, T for returns over T steps. All
+occupancies are averaged over time, terminal states included.
+
+Source: Rajeswaran et al. (2020), arXiv 2004.07804, theorem 1; the poster, theorem 2. Neither publishes the constants
+used here.
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from sbmrl.environments.closed_forms import (
+    expected_visits,
+    finite_horizon_optimum,
+    finite_horizon_return,
+    greedy,
+    kl_divergence,
+    optimal_action_values,
+)
+from sbmrl.environments.tabular import TabularMDP, with_transition
+
+Scalar = jax.typing.ArrayLike
+
+
+def simulation_gap(epsilon_model: Scalar, reward_bound: Scalar, horizon: Scalar) -> jax.Array:
+    """|J(π, M) − J(π, M̂)| ≤ √2 · R H² √ε_M: the simulation lemma with Pinsker's inequality."""
+    return jnp.sqrt(2.0 * jnp.asarray(epsilon_model)) * reward_bound * jnp.asarray(horizon) ** 2
+
+
+def theorem_1(
+    epsilon_policy: Scalar, epsilon_model: Scalar, distance: Scalar, reward_bound: Scalar, horizon: Scalar
+) -> jax.Array:
+    """J(π*, M) − J(π, M) ≤ ε_π + √2 R H² √ε_M + 2 R H D_TV, in both readings of the distance."""
+    return (
+        jnp.asarray(epsilon_policy)
+        + simulation_gap(epsilon_model, reward_bound, horizon)
+        + 2.0 * reward_bound * horizon * jnp.asarray(distance)
+    )
+
+
+def theorem_2(epsilon_policy: Scalar, epsilon_model: Scalar, reward_bound: Scalar, horizon: Scalar) -> jax.Array:
+    """J(π*, M) − J(π, M) ≤ ε_π + 2√2 R H² √ε_M, where M̂(π) and M̂(π*) both have a loss of at most ε_M."""
+    return jnp.asarray(epsilon_policy) + 2.0 * simulation_gap(epsilon_model, reward_bound, horizon)
+
+
+def total_variation(left: jax.Array, right: jax.Array) -> jax.Array:
+    """`[]` ½ Σ |p − q| over all entries of two distributions."""
+    return 0.5 * jnp.sum(jnp.abs(left - right))
+
+
+class Certificate(NamedTuple):
+    """What is known of a profile (π, M̂) over T undiscounted steps; `[]` each.
+
+    Attributes:
+        epsilon_model: ε_M = ℓ_KL(M̂, μ_M^π).
+        epsilon_policy: ε_π = max_π' J(π', M̂) − J(π, M̂).
+        distance_world: D_TV(μ_M^{π*}, μ_M^π), the seed text's reading of theorem 1.
+        distance_model: D_TV of μ_M^{π*} ⊗ P and μ_M̂^{π*} ⊗ P̂ over (s, a, s'), the poster's reading.
+        theorem_1_world: right-hand side of theorem 1 in the first reading.
+        theorem_1_model: right-hand side in the second.
+        theorem_2: right-hand side of theorem 2.
+    """
+
+    epsilon_model: jax.Array
+    epsilon_policy: jax.Array
+    distance_world: jax.Array
+    distance_model: jax.Array
+    theorem_1_world: jax.Array
+    theorem_1_model: jax.Array
+    theorem_2: jax.Array
+
+
+def certify(mdp: TabularMDP, policy: jax.Array, model: jax.Array, model_at_optimum: jax.Array) -> Certificate:
+    """The certificate of a profile.
+
+    Args:
+        mdp: the world M.
+        policy: `[(T,) S, A]` π.
+        model: `[S, A, S]` M̂ = M̂(π).
+        model_at_optimum: `[S, A, S]` M̂(π°), the model that would answer the stationary policy π° that is optimal at the
+            first decision; M̂ itself where the model leads. Theorem 2 compares with π°, and what π° lacks to the
+            optimum over all policies is added to its right-hand side.
+    """
+    reward_bound, horizon = jnp.max(jnp.abs(mdp.reward)), float(mdp.horizon)
+    imagined, imagined_at_optimum = with_transition(mdp, model), with_transition(mdp, model_at_optimum)
+    optimal = greedy(optimal_action_values(mdp))
+    best = finite_horizon_optimum(mdp)
+
+    def flow(world: TabularMDP, policy: jax.Array) -> jax.Array:
+        return (expected_visits(world, policy) / horizon)[..., None] * world.transition
+
+    def loss(world: TabularMDP, policy: jax.Array) -> jax.Array:
+        divergence = kl_divergence(mdp.transition, world.transition)
+        return jnp.maximum(jnp.sum(expected_visits(mdp, policy) / horizon * divergence), 0.0)
+
+    model_return = finite_horizon_return(imagined, policy)
+    epsilon_model = loss(imagined, policy)
+    epsilon_policy = jnp.maximum(finite_horizon_optimum(imagined).value - model_return, 0.0)
+    distance_world = total_variation(flow(mdp, optimal), flow(mdp, policy))
+    distance_model = total_variation(flow(mdp, optimal), flow(imagined, optimal))
+    preferred = jnp.maximum(finite_horizon_return(imagined_at_optimum, best.policy) - model_return, 0.0)
+    worst_loss = jnp.maximum(epsilon_model, loss(imagined_at_optimum, best.policy))
+    lacking = best.value - finite_horizon_return(mdp, best.policy)
+    return Certificate(
+        epsilon_model,
+        epsilon_policy,
+        distance_world,
+        distance_model,
+        theorem_1(epsilon_policy, epsilon_model, distance_world, reward_bound, horizon),
+        theorem_1(epsilon_policy, epsilon_model, distance_model, reward_bound, horizon),
+        theorem_2(preferred, worst_loss, reward_bound, horizon) + lacking,
+    )
