@@ -54,6 +54,7 @@ def check(experiment: Experiment) -> Experiment:
     require_known(experiment.response, "response", choices(Response))
     require_known(experiment.data, "data", ("own", "aggregated"))
     _require_range(experiment.alpha, "alpha", 0.0, 1.0)
+    require(0.0 < experiment.beta < math.inf, "beta", "must be positive and finite", experiment.beta)
     for field in ("num_records", "num_leader_pool", "num_random_leaders", "num_eval_episodes", "num_inner_steps"):
         require_count(getattr(experiment, field), field)
     for field in ("num_initial_transitions", "num_new_transitions", "buffer_size"):
@@ -125,6 +126,10 @@ def _check_fit_together(experiment: Experiment, game: Formulation) -> None:
         kinds["inner_outer"] = (GradientOptions,)
         allowed = "must be inner_outer with data=aggregated, whose follower learns from the data so far"
         require(scheme == "inner_outer", "scheme", allowed, scheme)
+    if scheme in ("exact", "implicit") and game.follower == "model" and not only_fits:
+        raise InputError(
+            f"scheme: {scheme} has no closed form for the follower of {experiment.formulation}; use another"
+        )
     allowed_kinds = " or ".join(kind.__name__ for kind in kinds[scheme])
     if not isinstance(follower, kinds[scheme]):
         raise InputError(f"follower: {experiment.formulation} with {scheme} needs {allowed_kinds}")

@@ -55,6 +55,8 @@ class Experiment:
     """How a policy follower answers the leader while it learns: by its best action, or drawing from its policy."""
     alpha: float = 0.5
     """α in [0, 1], weight of plain MAL in the two repairs; 1 is MAL exactly."""
+    beta: float = 10.0
+    """β > 0, weight of the fit against pessimism in pessimistic_pal, in units of return per unit of loss."""
     num_inner_steps: int = 10
     """K, follower steps per leader step of the inner–outer loop."""
     unroll: int = 0
@@ -87,6 +89,7 @@ def formulation_of(experiment: Experiment) -> Formulation:
     """The game of an experiment; its weights may be traced."""
     knobs = Knobs(
         alpha=experiment.alpha,
+        beta=experiment.beta,
         reward=AGENT_REWARDS[experiment.agent_reward],
         fit="fit" if experiment.data == "own" else "data_fit",
     )

@@ -36,11 +36,13 @@ class Knobs(NamedTuple):
 
     Attributes:
         alpha: α, weight of plain MAL in the two repairs; may be traced.
+        beta: β, weight of the fit of a pessimistic model; may be traced.
         reward: payoff used as agent reward, "real_return" or "model_return".
         fit: payoff used as fit, "fit" (on the policy's own data) or "data_fit" (on aggregated data).
     """
 
     alpha: Any
+    beta: Any
     reward: str
     fit: str
 
@@ -97,6 +99,14 @@ FORMULATIONS: dict[str, FormulationRow] = {
         follower_wants=lambda knobs: {"model_return": 1.0},
         uses=frozenset({"alpha"}),
         summary="MAL that must also fit random policies: min ℓ(M̂, α·μ^π + (1−α)·E μ^π')",
+    ),
+    "pessimistic_pal": FormulationRow(
+        title="pessimistic PAL",
+        leader="policy",
+        leader_wants=lambda knobs: {"model_return": 1.0},
+        follower_wants=lambda knobs: {knobs.fit: knobs.beta, "model_return": -1.0},
+        uses=frozenset({"beta"}),
+        summary="PAL whose model is also against the policy: min_M̂ β·ℓ + J(π, M̂)",
     ),
 }
 

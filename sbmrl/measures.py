@@ -1,14 +1,17 @@
 """What is measured in every run: exact values of the final profile, sampled ones beside them, and regrets."""
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from sbmrl.environments.closed_forms import (
     finite_horizon_occupancy,
     finite_horizon_optimum,
     finite_horizon_return,
+    safe_log,
     uniform_policy,
 )
 from sbmrl.environments.tabular import TabularMDP, tabular_environment, with_transition
@@ -28,16 +31,45 @@ OPTIMAL_FRACTION = 0.0125  # optimal: regret at most this part; 36.02 or better 
 def best_response_value(game: Game, formulation: Formulation, given: Profile) -> jax.Array:
     """`[]`: the largest payoff that a follower can have against what is given.
 
-    A policy's, by backward induction in the model; a model's, by the rows that minimise both proper losses: the true
-    ones, or where it fits collected data those of the data.
+    A policy's, by backward induction in the model; a model's that only fits, by the rows that minimise both proper
+    losses: the true ones, or those of the collected data. A model that wants more has no closed form: from those rows
+    it ascends its payoff, so its best value, and with it the regret, is a lower bound.
     """
+    wants = formulation.follower_wants
     if formulation.follower == "policy":
         return finite_horizon_optimum(with_transition(game.mdp, given["model"])).value
     rows = game.mdp.transition
-    if "data_fit" in formulation.follower_wants:
+    if "data_fit" in wants:
         pairs = jnp.sum(given["data"], axis=-1, keepdims=True)
         rows = jnp.where(pairs > 0, given["data"] / jnp.where(pairs > 0, pairs, 1.0), rows)
-    return exact_payoff(game.measurement, formulation.follower_wants, {**given, "model": rows})
+
+    def value(rows: jax.Array) -> jax.Array:
+        return exact_payoff(game.measurement, wants, {**given, "model": rows})
+
+    if len(wants) == 1:
+        return value(rows)
+    return _ascend(lambda logits: value(with_transition(game.mdp, jax.nn.softmax(logits)).transition), rows)
+
+
+_ASCENT_STEPS = 60
+_ASCENT_RATE = 0.3
+
+
+def _ascend(value: Callable[[jax.Array], jax.Array], rows: jax.Array) -> jax.Array:
+    """`[]`: the largest value met by Adam from the logits of `rows` and from uniform ones."""
+    optimizer = optax.adam(_ASCENT_RATE)
+
+    def step(carry, _):
+        logits, state, best = carry
+        now, slope = jax.value_and_grad(value)(logits)
+        updates, state = optimizer.update(-slope, state, logits)
+        return (optax.apply_updates(logits, updates), state, jnp.maximum(best, now)), None
+
+    def ascend(logits: jax.Array) -> jax.Array:
+        start = (logits, optimizer.init(logits), value(logits))
+        return jax.lax.scan(step, start, length=_ASCENT_STEPS)[0][2]
+
+    return jnp.max(jax.vmap(ascend)(jnp.stack([safe_log(jnp.maximum(rows, 1e-4)), jnp.zeros_like(rows)])))
 
 
 def follower_regret(game: Game, formulation: Formulation, profile: Profile) -> jax.Array:

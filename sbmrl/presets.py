@@ -3,7 +3,7 @@
 import dataclasses
 from typing import cast
 
-from sbmrl.config import SCHEMES, Experiment, SchemeName
+from sbmrl.config import SCHEMES, Experiment, SchemeName, formulation_of
 from sbmrl.errors import InputError, require_known
 from sbmrl.formulations import FORMULATIONS
 from sbmrl.options import (
@@ -80,7 +80,7 @@ def _leader(formulation: str, learner: str, name: str) -> LeaderOptions:
 def _follower(formulation: str, scheme: str, name: str) -> FollowerOptions:
     if scheme != "contextual":
         return {"inner_outer": GradientOptions, "exact": ExactOptions, "implicit": ImplicitOptions}[scheme]()
-    if FORMULATIONS[formulation].leader == "policy":
+    if set(formulation_of(Experiment(formulation)).follower_wants) == {"fit"}:
         return FitOptions(total_steps=50_000) if name == "fast" else FitOptions()
     return dataclasses.replace(_POSTER_FOLLOWER, **_FAST, learning_rate=3e-3) if name == "fast" else _POSTER_FOLLOWER
 

@@ -15,7 +15,7 @@ from sbmrl.payoffs import LOSSES, PAYOFFS, objective
 from sbmrl.problems import follower_problem, leader_problem
 from sbmrl.rollout import rollout, start
 
-KNOBS = Knobs(alpha=1.0, reward="real_return", fit="fit")
+KNOBS = Knobs(alpha=1.0, beta=1.0, reward="real_return", fit="fit")
 WORLD = "simple_mdp_2_endless"  # no early end: the sampled fit's per-episode mean is the exact pooled one
 
 
