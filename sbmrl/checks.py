@@ -126,6 +126,8 @@ def _check_fit_together(experiment: Experiment, game: Formulation) -> None:
         kinds["inner_outer"] = (GradientOptions,)
         allowed = "must be inner_outer with data=aggregated, whose follower learns from the data so far"
         require(scheme == "inner_outer", "scheme", allowed, scheme)
+        least, size = experiment.num_new_transitions, experiment.buffer_size
+        require(size >= least, "buffer_size", f"must be at least num_new_transitions ({least})", size)
     if scheme in ("exact", "implicit") and game.follower == "model" and not only_fits:
         raise InputError(
             f"scheme: {scheme} has no closed form for the follower of {experiment.formulation}; use another"
@@ -135,12 +137,12 @@ def _check_fit_together(experiment: Experiment, game: Formulation) -> None:
         raise InputError(f"follower: {experiment.formulation} with {scheme} needs {allowed_kinds}")
     if isinstance(follower, PPOOptions) and scheme == "contextual" and follower.parametrization == "table":
         raise InputError("follower.parametrization: must be 'network', a table cannot be conditioned on the leader")
+    if experiment.unroll and scheme != "inner_outer":
+        raise InputError(f"unroll: must be 0 with the scheme {scheme}, which has no inner loop")
     if experiment.unroll and not isinstance(follower, GradientOptions):
         raise InputError("unroll: must be 0 unless the follower learns by gradient (GradientOptions)")
     if experiment.data == "aggregated" and isinstance(leader, PPOOptions):
         raise InputError("leader: PPO plays for its payoff; data=aggregated needs a gradient or evolution learner")
-    if experiment.unroll and scheme != "inner_outer":
-        raise InputError(f"unroll: must be 0 with the scheme {scheme}, which has no inner loop")
 
 
 def _refuse_void(experiment: Experiment) -> None:

@@ -1,0 +1,71 @@
+"""Gradient and evolution strategies on payoffs with known optima; any optax optimizer."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sbmrl.checks import check
+from sbmrl.config import choices
+from sbmrl.environments.tabular import make_world
+from sbmrl.learners.evolution import evolution
+from sbmrl.learners.gradient import gradient
+from sbmrl.options import EvolutionOptions, GradientOptions, Optimizer
+from sbmrl.presets import preset
+from sbmrl.program import make_train
+from sbmrl.solver import make_solver
+
+TARGET = jnp.array([1.0, -2.0, 0.5])
+
+
+def climb(make, options, num_steps):
+    """Maximise −‖x − TARGET‖² over x, the "strategy" being x itself."""
+    learner = make(
+        lambda key: jnp.zeros(3), lambda x: x, lambda profile: -jnp.sum((profile["x"] - TARGET) ** 2), options
+    )
+    outcome = lambda x: {"x": x}  # noqa: E731
+    state = learner.init(jax.random.key(0), outcome)
+    keys = jax.random.split(jax.random.key(1), num_steps)
+    state, info = jax.lax.scan(lambda state, key: learner.update(key, state, outcome), state, keys)
+    return learner.params(state), info
+
+
+@pytest.mark.parametrize("optimizer", choices(Optimizer))
+def test_every_optimizer_climbs(optimizer):
+    options = GradientOptions(optimizer=optimizer, learning_rate=0.05)
+    params, info = climb(gradient, options, 400)
+    np.testing.assert_allclose(params, TARGET, atol=0.1)
+    assert float(info["payoff"][-1]) > float(info["payoff"][0])
+
+
+def test_evolution_strategies_climb_without_a_gradient():
+    params, info = climb(evolution, EvolutionOptions(population_size=64, standard_deviation=0.1), 300)
+    np.testing.assert_allclose(params, TARGET, atol=0.2)
+    assert set(info) == {"payoff", "best_payoff"}
+
+
+@pytest.mark.parametrize("learner", ["gradient", "evolution"])
+def test_pal_with_the_exact_response_finds_the_optimum(learner):
+    experiment = preset("fast", "pal", "exact", learner)
+    result = jax.jit(jax.vmap(make_train(dataclasses.replace(experiment, num_random_leaders=2))))(
+        jax.random.split(jax.random.key(0), 4)
+    )
+    assert bool(result.final.metrics["optimal"].all())
+
+
+@pytest.mark.parametrize("parametrization", ["table", "network"])
+def test_the_initial_strategy_is_the_one_asked_for(parametrization):
+    mdp = make_world("simple_mdp_2")
+    for initial in ("uniform", "random", "truth"):
+        leader = GradientOptions(initial=initial, parametrization=parametrization)
+        experiment = check(dataclasses.replace(preset("fast", "mal", "exact"), leader=leader))
+        solver = make_solver(experiment, mdp)
+        model = solver.algorithm.leader_strategy(solver.algorithm.init(jax.random.key(0)))[:2]
+        if parametrization == "network" or initial == "uniform":
+            np.testing.assert_allclose(model, 1 / 3, atol=0.05)
+        elif initial == "truth":
+            np.testing.assert_allclose(model, mdp.transition[:2], atol=1e-3)
+        else:
+            assert float(jnp.abs(model - 1 / 3).max()) > 0.2
