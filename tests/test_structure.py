@@ -15,7 +15,7 @@ LAYERS = [
     {"formulations", "options"},
     {"config"},
     {"presets", "checks"},
-    {"environments"},
+    {"environments", "devices"},
     {"distributions", "payoffs"},
     {"theory"},
     {"game"},

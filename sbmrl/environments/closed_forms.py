@@ -142,13 +142,18 @@ def finite_horizon_optimum(mdp: TabularMDP) -> OptimalPlan:
 
 
 def discounted_optimum(mdp: TabularMDP, discount: jax.typing.ArrayLike) -> OptimalPlan:
-    """Policy iteration to its fixed point: max_π J_γ(π, M), exact up to the linear solve."""
-    reward, identity = expected_reward(mdp), jnp.eye(mdp.num_states)
+    """Policy iteration to its fixed point: max_π J_γ(π, M), exact up to the linear solve.
 
-    def improve(policy):
+    The value is differentiable: an optimum has the derivative that it has with the optimal policy held fixed.
+    """
+    identity = jnp.eye(mdp.num_states)
+
+    def improve(mdp: TabularMDP, policy: jax.Array, discount: jax.typing.ArrayLike):
         transition, policy_reward = _policy_matrices(mdp, policy)
         values = jnp.linalg.solve(identity - discount * transition, policy_reward)
-        return reward + discount * mdp.transition @ values, values
+        return expected_reward(mdp) + discount * mdp.transition @ values, values
+
+    fixed = jax.lax.stop_gradient((mdp, discount))
 
     def unfinished(carry):
         policy, previous, iteration = carry
@@ -157,11 +162,14 @@ def discounted_optimum(mdp: TabularMDP, discount: jax.typing.ArrayLike) -> Optim
 
     def step(carry):
         policy, _, iteration = carry
-        return greedy(improve(policy)[0]), policy, iteration + 1
+        return better(policy), policy, iteration + 1
 
-    start = greedy(reward)
-    policy, _, _ = jax.lax.while_loop(unfinished, step, (greedy(improve(start)[0]), start, 0))
-    action_values, values = improve(policy)
+    def better(policy: jax.Array) -> jax.Array:
+        return greedy(improve(fixed[0], policy, fixed[1])[0])
+
+    start = greedy(expected_reward(fixed[0]))
+    policy, _, _ = jax.lax.while_loop(unfinished, step, (better(start), start, 0))
+    action_values, values = improve(mdp, policy, discount)
     return OptimalPlan(mdp.initial @ values, values, greedy(action_values))
 
 

@@ -18,7 +18,7 @@ from sbmrl.environments.planning import break_ties, extreme_rows
 from sbmrl.environments.tabular import make_world, random_mdp, with_transition
 from sbmrl.formulations import Knobs, make_formulation
 from sbmrl.game import random_rows, tabular_game
-from sbmrl.options import ExactOptions
+from sbmrl.options import ExactOptions, TieBreaking
 from sbmrl.payoffs import LOSSES
 from sbmrl.schemes.exact import exact
 
@@ -28,7 +28,8 @@ KNOBS = Knobs(alpha=1.0, beta=1.0, reward="real_return", fit="fit")
 def clocked_policies(num_states, num_actions, horizon):
     """Every deterministic policy with a clock, `[A^(S·T), T, S, A]`."""
     choices = itertools.product(range(num_actions), repeat=num_states * horizon)
-    return np.eye(num_actions, dtype=np.float32)[np.array(list(choices))].reshape(-1, horizon, num_states, num_actions)
+    chosen = jnp.array(list(choices))
+    return jax.nn.one_hot(chosen, num_actions).reshape(-1, horizon, num_states, num_actions)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -80,7 +81,8 @@ def test_optimistic_ties_serve_the_leader_and_pessimistic_ones_harm_it():
     game = tabular_game(mdp, LOSSES["kl"])
     model = mdp.transition.at[0, 0].set(jnp.array([0.0, 1.0, 0.0]))
     formulation = make_formulation("mal", KNOBS)
-    for tie_breaking, action in (("optimistic", 1), ("pessimistic", 0)):
+    expected: dict[TieBreaking, int] = {"optimistic": 1, "pessimistic": 0}
+    for tie_breaking, action in expected.items():
         scheme = exact(game, formulation, ExactOptions(tie_breaking=tie_breaking))
         policy = scheme.respond(jax.random.key(0), {"model": model})
         assert int(jnp.argmax(policy[0, 0])) == action

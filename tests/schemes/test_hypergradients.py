@@ -13,7 +13,7 @@ from sbmrl.environments.closed_forms import expected_reward, finite_horizon_retu
 from sbmrl.environments.planning import soft_optimum
 from sbmrl.environments.tabular import make_mdp, with_transition
 from sbmrl.game import random_rows
-from sbmrl.options import GradientOptions
+from sbmrl.options import GradientOptions, Optimizer
 from sbmrl.payoffs import exact_payoff
 from sbmrl.solver import make_solver
 from sbmrl.stackelberg import GameState
@@ -87,7 +87,7 @@ def test_the_soft_optimum_solves_its_equation_and_says_when_it_does_not():
     assert float(stopped.residual) > 1e-2
 
 
-def inner_solver(formulation, unroll, num_inner_steps=6, optimizer="sgd"):
+def inner_solver(formulation, unroll, num_inner_steps=6, optimizer: Optimizer = "sgd"):
     follower = GradientOptions(optimizer=optimizer, learning_rate=0.5)
     experiment = tiny_experiment(formulation, "inner_outer", "gradient", allow_void=True)
     experiment = dataclasses.replace(
