@@ -4,103 +4,38 @@ Bad input ends in one line on stderr and exit code 2, before anything is written
 """
 
 import contextlib
-import dataclasses
+import importlib
 import io
 import re
 import sys
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 import tyro
 
 from sbmrl.checks import check, require_count
+from sbmrl.commands.options import Draw, Evaluate, List, Reproduce, RunOptions, Theory, Train
 from sbmrl.config import SCHEMES, Experiment
 from sbmrl.errors import InputError, require, require_known
 from sbmrl.formulations import FORMULATIONS
 from sbmrl.options import LEARNERS, learner_name
 from sbmrl.presets import PRESETS, preset
 
-
-@dataclasses.dataclass(frozen=True)
-class Reproduce:
-    """Train all four rows of the poster's table and print it beside the poster's numbers."""
-
-    num_seeds: int = 16
-    """Seeds of each row."""
-    out: Path | None = None
-    """Directory for the files; must be new or empty. Default: runs/reproduce-<time>."""
-    preset: str = "poster"
-    """Budget and networks: "poster" or "fast"."""
-    env: str = "simple_mdp_2"
-    """The world: a name (see `sbmrl list`), random_S_A_SEED, or a .json or .npz file."""
-    seed: int = 0
-    """Root of all random numbers; a seed's key is fold_in(root, seed number)."""
-    wandb: Literal["disabled", "offline", "online"] = "disabled"
-    """Weights & Biases: one run per row."""
-
-
-@dataclasses.dataclass(frozen=True)
-class RunOptions:
-    """How the cell is run."""
-
-    num_seeds: int = 16
-    """Seeds trained side by side."""
-    out: Path | None = None
-    """Directory for the files; must be new or empty. Default: runs/<formulation>-<env>-<time>."""
-    seed: int = 0
-    """Root of all random numbers; a seed's key is fold_in(root, seed number)."""
-    wandb: Literal["disabled", "offline", "online"] = "disabled"
-    """Weights & Biases: "offline" needs no account."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Evaluate:
-    """Reload a finished run and evaluate it again, exactly and by sampling."""
-
-    directory: tyro.conf.Positional[Path]
-    """Directory of a finished run, or of several."""
-    num_episodes: int = 100
-    """Episodes behind each seed's sampled return."""
-    seed: int = 1
-    """Root of the evaluation's random numbers."""
-
-
-@dataclasses.dataclass(frozen=True)
-class List:
-    """Name the worlds, formulations, schemes and presets, one line each."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Draw:
-    """Draw an MDP; for a run, the learned model beside it. Writes an SVG and a PNG."""
-
-    source: tyro.conf.Positional[str]
-    """Name of a world, an MDP file, or the directory of a finished run."""
-    out: Path | None = None
-    """Path of the picture without its suffix. Default: ./<name>, or model-seed<N> inside the run's directory."""
-    run_seed: int = 0
-    """Which seed of the run to draw."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Train:
-    """Train one formulation in one world; preset, scheme and learner set every default shown here."""
-
-    experiment: Annotated[Experiment, tyro.conf.arg(name="")]
-    run: Annotated[RunOptions, tyro.conf.arg(name="")]
-    preset: str = "poster"
-    """Budget and networks behind the defaults: "poster", "fast" or "practical"."""
-    learner: str = "ppo"
-    """How the leader learns: "ppo", "gradient" or "evolution"; its options are --leader.…"""
-
-
 COMMANDS: dict[str, tuple[type, str]] = {
     "reproduce": (Reproduce, "all four rows of the poster's table"),
     "train": (Train, "one formulation in one world, many seeds"),
     "evaluate": (Evaluate, "evaluate a finished run again, exactly and by sampling"),
+    "theory": (Theory, "check the theorems on random worlds; counts, tightness, figure"),
     "list": (List, "worlds, formulations, schemes and presets"),
     "draw": (Draw, "an MDP, or a run's learned model beside its world"),
+}
+# command -> (module of `sbmrl.commands`, function): imported when it is run, so that help and refusals stay quick
+_HOMES: dict[type, tuple[str, str]] = {
+    Reproduce: ("training", "reproduce"),
+    Evaluate: ("inspection", "evaluate"),
+    List: ("inspection", "show_list"),
+    Draw: ("inspection", "draw"),
+    Theory: ("theory", "theory"),
 }
 _HELP = ("-h", "--help")
 
@@ -141,16 +76,14 @@ def _dispatch(arguments: list[str]) -> None:
     require_known(command, "command", COMMANDS)
     if command == "train":
         experiment, options = parse_train(rest)
-        from sbmrl import commands
+        from sbmrl.commands.training import train
 
-        commands.train(experiment, options)
+        train(experiment, options)
         return
     config = _parse(COMMANDS[command][0], rest, f"sbmrl {command}")
     _check_command(config)
-    from sbmrl import commands
-
-    run = {Reproduce: commands.reproduce, Evaluate: commands.evaluate, List: commands.show_list, Draw: commands.draw}
-    run[type(config)](config)
+    module, name = _HOMES[type(config)]
+    getattr(importlib.import_module(f"sbmrl.commands.{module}"), name)(config)
 
 
 def _check_command(config: Any) -> None:
@@ -159,13 +92,20 @@ def _check_command(config: Any) -> None:
         _check_run(config.num_seeds, config.seed)
     elif isinstance(config, Evaluate):
         require_count(config.num_episodes, "num_episodes")
-        require(0 <= config.seed < 2**31, "seed", "must be a whole number of at least 0", config.seed)
+        _check_seed(config.seed)
+    elif isinstance(config, Theory):
+        require_count(config.num_instances, "num_instances")
+        _check_seed(config.seed)
     elif isinstance(config, Draw):
         require(config.run_seed >= 0, "run_seed", "must be a whole number of at least 0", config.run_seed)
 
 
 def _check_run(num_seeds: int, seed: int) -> None:
     require_count(num_seeds, "num_seeds")
+    _check_seed(seed)
+
+
+def _check_seed(seed: int) -> None:
     require(0 <= seed < 2**31, "seed", "must be a whole number of at least 0", seed)
 
 

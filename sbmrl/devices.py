@@ -11,7 +11,7 @@ AXIS = "seed"
 _LEVEL = "xla_backend_optimization_level"
 
 
-def make_mesh(devices: Sequence[jax.Device]) -> Mesh:
+def make_mesh(devices: Sequence[Any]) -> Mesh:
     """The devices in a row."""
     return jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
 

@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 from conftest import tiny_experiment
 
-from sbmrl import commands
 from sbmrl.cli import main, parse_train
+from sbmrl.commands import training
 from sbmrl.formulations import FORMULATIONS, POSTER_FORMULATIONS
 from sbmrl.options import FitOptions, PPOOptions
 from sbmrl.sweep.store import RESULT_COLUMNS
@@ -121,7 +121,7 @@ def reproduced(tmp_path_factory):
     """`sbmrl reproduce` with a tiny preset, once: the directory of its files."""
     out = tmp_path_factory.mktemp("runs") / "reproduced"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(commands, "preset", lambda name, formulation: tiny_experiment(formulation))
+        patch.setattr(training, "preset", lambda name, formulation: tiny_experiment(formulation))
         main(["reproduce", "--num-seeds", "3", "--out", str(out), "--wandb", "offline"])
     return out
 

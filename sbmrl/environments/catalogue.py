@@ -108,10 +108,33 @@ def _all_rows(rows: dict[tuple[int, int], tuple[int, float]]) -> tuple[Edges, Ed
     return transition, reward
 
 
-_COUNTEREXAMPLE_1 = _all_rows({(0, 0): (2, 10.0), (0, 1): (2, 1.0)})
-_COUNTEREXAMPLE_2 = _all_rows(
-    {(0, 0): (2, 1.0), (0, 1): (1, 1.0), (1, 0): (0, 1.0), (1, 1): (2, 10.0), (2, 0): (1, 10.0), (2, 1): (0, 1.0)}
-)
+def counterexample_1(rich: float = 10.0, name: str = "counterexample_1") -> WorldArrays:
+    """One decision from s0: a0 pays `rich`, a1 pays 1. Any `rich` > 1 can be hidden at no loss."""
+    return _world(name, 3, *_all_rows({(0, 0): (2, rich), (0, 1): (2, 1.0)}), terminal=(1, 2), horizon=1)
+
+
+def counterexample_2(rich: float = 10.0, name: str = "counterexample_2") -> WorldArrays:
+    """Ergodic and deterministic: the cycle s1 → s2 → s1 pays `rich` a step, every other step 1."""
+    to_s1, to_s2 = (1, rich), (2, rich)
+    rows = {(0, 0): (2, 1.0), (0, 1): (1, 1.0), (1, 0): (0, 1.0), (1, 1): to_s2, (2, 0): to_s1, (2, 1): (0, 1.0)}
+    return _world(name, 3, *_all_rows(rows))
+
+
+def trembling(world: WorldArrays, mixing: float) -> WorldArrays:
+    """`world` in which a uniformly random action is done in place of the chosen one with probability `mixing`.
+
+    With more mixing all policies cause the same data. A transition pays what it pays on average over the actions that
+    may have been done.
+    """
+    chosen, average = 1.0 - mixing, mixing / world.transition.shape[1]
+    transition = chosen * world.transition + average * world.transition.sum(1, keepdims=True)
+    flow = world.transition * world.reward
+    paid = chosen * flow + average * flow.sum(1, keepdims=True)
+    possible = transition > 0
+    reward = np.where(possible, paid / np.where(possible, transition, 1.0), world.reward)
+    return world._replace(name=f"{world.name}_trembling", transition=transition, reward=reward)
+
+
 _TWO_STATES = _all_rows({(0, 0): (1, 1.0), (0, 1): (0, 1.0), (1, 0): (1, 5.0), (1, 1): (0, 1.0)})
 _THREE_STATES = _all_rows(
     {(0, 0): (1, 1.0), (0, 1): (2, 1.0), (1, 0): (2, 5.0), (1, 1): (0, 1.0), (2, 0): (0, 1.0), (2, 1): (1, 5.0)}
@@ -150,11 +173,11 @@ WORLDS: dict[str, tuple[str, Callable[[str], WorldArrays]]] = {
     "mdp_erg_det_3": ("3 states, ergodic and deterministic", lambda name: _world(name, 3, *_THREE_STATES)),
     "counterexample_1": (
         "one decision; a model with loss 0 hides the better action",
-        lambda name: _world(name, 3, *_COUNTEREXAMPLE_1, terminal=(1, 2), horizon=1),
+        lambda name: counterexample_1(name=name),
     ),
     "counterexample_2": (
         "ergodic and deterministic; a model with loss 0 hides a rich cycle",
-        lambda name: _world(name, 3, *_COUNTEREXAMPLE_2),
+        lambda name: counterexample_2(name=name),
     ),
 }
 

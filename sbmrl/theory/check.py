@@ -99,7 +99,7 @@ def check_theorems(
         for family, batch in _batches(num_instances, jax.random.key(seed)):
             for theorem, tally in tallies.items():
                 bound, epsilon = getattr(batch, theorem), getattr(batch, THEOREMS[theorem])
-                violations[family][theorem] += tally.add(batch.regret, bound, epsilon)
+                violations[family][theorem] += tally.add(np.asarray(batch.regret), bound, epsilon)
             limit = batch.theorem_2_printed * (1.0 + RELATIVE_TOLERANCE) + ABSOLUTE_TOLERANCE
             printed[family] += int(np.sum(batch.regret > limit))
             judged += len(batch.regret)

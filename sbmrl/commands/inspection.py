@@ -1,48 +1,30 @@
-"""What the commands do, once the command line has been read and found good."""
+"""`sbmrl list`, `sbmrl evaluate` and `sbmrl draw`."""
 
-import contextlib
 import dataclasses
-import datetime
-import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 import polars as pl
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from sbmrl.cli import Draw, Evaluate, List, Reproduce, RunOptions
-from sbmrl.config import SCHEMES, Experiment, to_dict
+from sbmrl.commands.common import console
+from sbmrl.commands.options import Draw, Evaluate, List
+from sbmrl.config import SCHEMES, Experiment
 from sbmrl.environments.catalogue import WORLDS
 from sbmrl.environments.closed_forms import finite_horizon_optimum
 from sbmrl.environments.files import load_world
 from sbmrl.environments.tabular import TabularMDP, make_mdp, make_world
 from sbmrl.errors import InputError, require
-from sbmrl.formulations import FORMULATIONS, POSTER_FORMULATIONS
+from sbmrl.formulations import FORMULATIONS
 from sbmrl.game import at_time
 from sbmrl.options import LEARNERS
-from sbmrl.presets import PRESETS, preset
+from sbmrl.presets import PRESETS
 from sbmrl.program import Final, make_program
 from sbmrl.report.draw import Panel, draw_panels
 from sbmrl.report.statistics import mean_interval
-from sbmrl.report.table import COLUMNS, Row, caption, cells, make_row, to_markdown
-from sbmrl.report.tracking import Tracker
 from sbmrl.sweep import execute, store
-
-_PLAIN_WIDTH = 160  # columns of a table that goes to a file
-
-
-def _console() -> Console:
-    return Console() if sys.stdout.isatty() else Console(width=_PLAIN_WIDTH)
-
-
-def _default_directory(name: str) -> Path:
-    return Path("runs") / f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
 
 
 def show_list(config: List) -> None:
@@ -63,93 +45,6 @@ def show_list(config: List) -> None:
         print(f"{group}:")
         for name, summary in lines.items():
             print(f"  {name:<24} {summary}")
-
-
-def train(experiment: Experiment, options: RunOptions) -> None:
-    """One cell, its files, its row of the table."""
-    execute.prepare_devices()
-    mdp = make_world(experiment.env)
-    name = f"{experiment.formulation}-{mdp.name}"
-    out = store.create_directory(options.out or _default_directory(name))
-    row = _train_cell(experiment, mdp, out, options.num_seeds, options.seed, options.wandb)
-    _print_table([row], out)
-
-
-def reproduce(config: Reproduce) -> None:
-    """All rows of the poster's table, each a cell in its own sub-directory, and the table."""
-    execute.prepare_devices()
-    experiments = [dataclasses.replace(preset(config.preset, name), env=config.env) for name in POSTER_FORMULATIONS]
-    mdp = make_world(config.env)
-    out = store.create_directory(config.out or _default_directory("reproduce"))
-    rows = []
-    for number, experiment in enumerate(experiments, start=1):
-        where = store.create_directory(out / experiment.formulation)
-        heading = f"{number}/{len(experiments)} "
-        rows.append(_train_cell(experiment, mdp, where, config.num_seeds, config.seed, config.wandb, heading))
-    _save_table(out, rows)
-    frames = [pl.read_parquet(out / experiment.formulation / "results.parquet") for experiment in experiments]
-    store.write_parquet(out / "results.parquet", pl.concat(frames), {})
-    _print_table(rows, out)
-
-
-def _train_cell(
-    experiment: Experiment, mdp: TabularMDP, out: Path, num_seeds: int, seed: int, wandb: Any, heading: str = ""
-) -> Row:
-    store.save_config(out, experiment, mdp, num_seeds, seed)
-    tracker = Tracker(wandb, f"{experiment.formulation}-{mdp.name}", to_dict(experiment), out)
-    start = time.perf_counter()
-    program = make_program(experiment, mdp)
-    with _bar(f"{heading}{experiment.formulation}", len(program.stages) * experiment.num_records) as advance:
-
-        def report(progress: execute.Progress) -> None:
-            tracker.log(progress)
-            advance(progress)
-
-        cell = execute.run_cell(experiment, program, num_seeds, seed, report)
-    results = store.save_results(out, cell, experiment, mdp)
-    row = make_row(results, time.perf_counter() - start)
-    _save_table(out, [row])
-    store.save_checkpoint(out, cell)
-    tracker.finish(results, row)
-    return row
-
-
-@contextlib.contextmanager
-def _bar(name: str, total: int) -> Iterator[Callable[[execute.Progress], None]]:
-    """A progress bar on a terminal; elsewhere a plain line at the end of each stage. Yields "one record is done"."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    bar = Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), disable=not sys.stderr.isatty())
-    task, start = bar.add_task(f"{name} compiling", total=total), time.perf_counter()
-
-    def advance(progress: execute.Progress) -> None:
-        bar.update(task, advance=1, description=f"{name} {progress.stage}")
-        if bar.disable and progress.record == progress.num_records:
-            seconds = time.perf_counter() - start
-            steps = progress.steps * len(next(iter(progress.metrics.values())))
-            print(f"{name}: {progress.stage} done, {steps:,} steps, {seconds:.0f} s", file=sys.stderr, flush=True)
-
-    with bar:
-        yield advance
-
-
-def _save_table(out: Path, rows: Sequence[Row]) -> None:
-    store.write_text(out / "table.md", to_markdown(rows))
-    store.write_json(out / "table.json", list(rows))
-
-
-def _print_table(rows: Sequence[Row], out: Path) -> None:
-    table = Table(show_edge=False)
-    for number, column in enumerate(COLUMNS):
-        table.add_column(column, justify="left" if number == 0 else "right", no_wrap=number == 0)
-    for row in rows:
-        table.add_row(*cells(row))
-    console = _console()
-    console.print(table)
-    console.print(caption(rows))
-    for row in rows:
-        if row["num_diverged"]:
-            console.print(f"{row['formulation']}: {row['num_diverged']} of {row['num_seeds']} seeds diverged")
-    console.print(f"files: {out}")
 
 
 class _Reloaded(NamedTuple):
@@ -200,7 +95,7 @@ def evaluate(config: Evaluate) -> None:
             f"{sampled.value:.2f} [{sampled.low:.2f}, {sampled.high:.2f}]",
             f"{metrics['fooled'][finite].mean():.0%}",
         )
-    _console().print(table)
+    console().print(table)
     print(f"sampled: {config.num_episodes} episodes a seed of the greedy policy in the true world")
 
 

@@ -1,0 +1,94 @@
+"""What each command can be told, one sentence an option. Imports nothing heavy."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from sbmrl.config import Experiment
+
+
+@dataclasses.dataclass(frozen=True)
+class Reproduce:
+    """Train all four rows of the poster's table and print it beside the poster's numbers."""
+
+    num_seeds: int = 16
+    """Seeds of each row."""
+    out: Path | None = None
+    """Directory for the files; must be new or empty. Default: runs/reproduce-<time>."""
+    preset: str = "poster"
+    """Budget and networks: "poster" or "fast"."""
+    env: str = "simple_mdp_2"
+    """The world: a name (see `sbmrl list`), random_S_A_SEED, or a .json or .npz file."""
+    seed: int = 0
+    """Root of all random numbers; a seed's key is fold_in(root, seed number)."""
+    wandb: Literal["disabled", "offline", "online"] = "disabled"
+    """Weights & Biases: one run per row."""
+
+
+@dataclasses.dataclass(frozen=True)
+class RunOptions:
+    """How the cell is run."""
+
+    num_seeds: int = 16
+    """Seeds trained side by side."""
+    out: Path | None = None
+    """Directory for the files; must be new or empty. Default: runs/<formulation>-<env>-<time>."""
+    seed: int = 0
+    """Root of all random numbers; a seed's key is fold_in(root, seed number)."""
+    wandb: Literal["disabled", "offline", "online"] = "disabled"
+    """Weights & Biases: "offline" needs no account."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate:
+    """Reload a finished run and evaluate it again, exactly and by sampling."""
+
+    directory: tyro.conf.Positional[Path]
+    """Directory of a finished run, or of several."""
+    num_episodes: int = 100
+    """Episodes behind each seed's sampled return."""
+    seed: int = 1
+    """Root of the evaluation's random numbers."""
+
+
+@dataclasses.dataclass(frozen=True)
+class List:
+    """Name the worlds, formulations, schemes and presets, one line each."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Draw:
+    """Draw an MDP; for a run, the learned model beside it. Writes an SVG and a PNG."""
+
+    source: tyro.conf.Positional[str]
+    """Name of a world, an MDP file, or the directory of a finished run."""
+    out: Path | None = None
+    """Path of the picture without its suffix. Default: ./<name>, or model-seed<N> inside the run's directory."""
+    run_seed: int = 0
+    """Which seed of the run to draw."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Theory:
+    """Check both theorems on random worlds, policies and models, and find the instances that make them tightest."""
+
+    num_instances: int = 1_000_000
+    """Random instances to judge."""
+    out: Path | None = None
+    """Directory for theory.json, a table and a figure; must be new or empty. Default: runs/theory-<time>."""
+    seed: int = 0
+    """Root of all random numbers."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Train:
+    """Train one formulation in one world; preset, scheme and learner set every default shown here."""
+
+    experiment: Annotated[Experiment, tyro.conf.arg(name="")]
+    run: Annotated[RunOptions, tyro.conf.arg(name="")]
+    preset: str = "poster"
+    """Budget and networks behind the defaults: "poster", "fast" or "practical"."""
+    learner: str = "ppo"
+    """How the leader learns: "ppo", "gradient" or "evolution"; its options are --leader.…"""
