@@ -62,7 +62,8 @@ class Tally:
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     meaningful = whole > 1e-7
-    return np.clip(np.where(meaningful, part / np.where(meaningful, whole, 1.0), 0.0), 0.0, 1.0)
+    share = np.where(meaningful, part / np.where(meaningful, whole, 1.0), 0.0)
+    return np.clip(np.nan_to_num(share), 0.0, 1.0)
 
 
 class Survey(NamedTuple):
