@@ -70,12 +70,12 @@ def finals(
     return {name: np.asarray(value)[:count] for name, value in run(seed_keys(0, padded), worlds, hyper).items()}
 
 
-def fraction(values: np.ndarray, finite: np.ndarray) -> dict[str, float]:
+def fraction(values: np.ndarray, finite: np.ndarray) -> dict[str, Any]:
     """The share of true values among the finite seeds, with its Clopper–Pearson interval."""
     return fraction_interval(int(values[finite].sum()), int(finite.sum()))._asdict() | {"count": int(finite.sum())}
 
 
-def fooled(metrics: Mapping[str, np.ndarray]) -> dict[str, float]:
+def fooled(metrics: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """The share of fooled runs."""
     return fraction(metrics["fooled"], metrics["finite"])
 

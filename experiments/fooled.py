@@ -46,7 +46,10 @@ def on_random_worlds(clock: Clock) -> list[dict[str, Any]]:
     for (cell, count), formulation in itertools.product(jobs, POSTER_FORMULATIONS):
         metrics = final_metrics(experiment(formulation, *cell), random_worlds(count))
         keys = ("scheme", "learner", "initial", "loss")
-        row = dict(zip(keys, cell, strict=True)) | {"formulation": formulation, "fooled": fooled(metrics)}
+        row: dict[str, Any] = dict(zip(keys, cell, strict=True)) | {
+            "formulation": formulation,
+            "fooled": fooled(metrics),
+        }
         row["optimal"] = fraction(metrics["optimal"], metrics["finite"])
         row["diverged"] = int((~metrics["finite"]).sum())
         rows.append(row)
