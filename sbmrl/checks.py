@@ -137,6 +137,10 @@ def _check_fit_together(experiment: Experiment, game: Formulation) -> None:
         raise InputError(f"follower: {experiment.formulation} with {scheme} needs {allowed_kinds}")
     if isinstance(follower, PPOOptions) and scheme == "contextual" and follower.parametrization == "table":
         raise InputError("follower.parametrization: must be 'network', a table cannot be conditioned on the leader")
+    if isinstance(follower, ExactOptions) and follower.num_transitions and game.follower == "policy":
+        raise InputError(
+            "follower.num_transitions: must be 0 where the follower is a policy: it plans, it does not fit"
+        )
     if experiment.unroll and scheme != "inner_outer":
         raise InputError(f"unroll: must be 0 with the scheme {scheme}, which has no inner loop")
     if experiment.unroll and not isinstance(follower, GradientOptions):

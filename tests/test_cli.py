@@ -13,7 +13,7 @@ from conftest import tiny_experiment
 from sbmrl.cli import main, parse_train
 from sbmrl.commands import training
 from sbmrl.formulations import FORMULATIONS, POSTER_FORMULATIONS
-from sbmrl.options import FitOptions, PPOOptions
+from sbmrl.options import EvolutionOptions, FitOptions, GradientOptions, PPOOptions
 from sbmrl.sweep.store import RESULT_COLUMNS
 
 pytestmark = pytest.mark.xdist_group("cli")  # so that one worker makes the runs that several tests read
@@ -62,6 +62,21 @@ def refused(capsys, *arguments):
         ("draw simple_mdp_3", "env: 'simple_mdp_3' is unknown; did you mean"),
         ("draw simple_mdp_2 --run-seed -1", "run_seed"),
         ("list everything", "everything"),
+        ("theory --num-instances 0", "num_instances: must be a whole number of at least 1"),
+        ("theory --seed -1", "seed: must be a whole number of at least 0"),
+        ("train mal --scheme exat", "scheme: 'exat' is unknown; did you mean 'exact'"),
+        ("train mal --scheme", "scheme: must be one of"),
+        ("train mal --learner sgd", "learner: 'sgd' is unknown"),
+        ("train mal --scheme inner_outer --unroll 11", "unroll: must be in [0, num_inner_steps = 10]"),
+        ("train mal --scheme inner_outer --num-inner-steps 0", "num_inner_steps: must be a whole number of at least 1"),
+        ("train mal --scheme implicit --follower.temperature 0", "follower.temperature: must be positive"),
+        ("train mal --scheme implicit --follower.discount 1", "follower.discount: must be below 1"),
+        ("train mal --scheme exact --follower.tie-breaking best", "--follower.tie-breaking"),
+        ("train mal --scheme exact --unroll 2", "unroll: must be 0 with the scheme exact"),
+        ("train mal_agent_reward --scheme exact", "plain MAL"),
+        ("train mal_random_noise --preset practical", "practical is for pal and mal"),
+        ("train pessimistic_pal --scheme exact", "has no closed form"),
+        ("train pessimistic_pal --beta -1", "beta: must be positive"),
     ],
 )
 def test_bad_input(capsys, tmp_path, monkeypatch, line, says):
@@ -114,6 +129,49 @@ def test_list_names_everything_in_one_line_each(capsys):
     printed = capsys.readouterr().out
     for name in ("simple_mdp_2", "counterexample_2", *FORMULATIONS, "contextual", "poster", "fast"):
         assert sum(line.strip().startswith(name + " ") for line in printed.splitlines()) == 1
+
+
+def test_scheme_and_learner_set_the_defaults_that_options_change():
+    line = (
+        "pal --scheme inner_outer --learner evolution --unroll 2 --leader.population-size 8 follower.learning_rate=0.2"
+    )
+    experiment, _ = parse_train(line.split())
+    assert (experiment.scheme, experiment.unroll) == ("inner_outer", 2)
+    assert isinstance(experiment.leader, EvolutionOptions)
+    assert experiment.leader.population_size == 8
+    assert isinstance(experiment.follower, GradientOptions)
+    assert experiment.follower.learning_rate == 0.2
+    practical, _ = parse_train(["mal", "--preset=practical", "--num-inner-steps", "3"])
+    assert (practical.data, practical.scheme, practical.num_inner_steps) == ("aggregated", "inner_outer", 3)
+    assert practical.loss == "kl"
+
+
+def test_theory_writes_its_counts(tmp_path, capsys):
+    out = tmp_path / "theory"
+    main(["theory", "--num-instances", "300", "--out", str(out)])
+    summary = json.loads((out / "theory.json").read_text())
+    assert summary["instances"] == 300
+    assert set(summary["violations"]) == {"theorem_1_world", "theorem_1_model", "theorem_2"}
+    assert not any(summary["violations"].values())
+    assert summary["seconds"] > 0
+    assert {path.name for path in out.iterdir()} == {"theory.json", "theory.md", "theory.svg", "theory.png"}
+    assert "| theorem 2 |" in capsys.readouterr().out
+    assert "must be a new or empty directory" in refused(capsys, "theory", "--out", str(out))
+
+
+def test_a_run_of_another_scheme_can_be_read_back(tmp_path, capsys):
+    out = tmp_path / "run"
+    tiny = "--num-seeds 2 --num-records 1 --leader.num-updates 2 --num-random-leaders 2 --follower.num-transitions 50"
+    main(["train", "pal", "--scheme", "exact", *tiny.split(), "--out", str(out)])
+    results = pl.read_parquet(out / "results.parquet")
+    assert results["scheme"].to_list() == ["exact", "exact"]
+    assert results["learner"].to_list() == ["gradient", "gradient"]
+    assert set(pl.read_parquet(out / "metrics.parquet")["stage"]) == {"play"}
+    capsys.readouterr()
+    main(["evaluate", str(out), "--num-episodes", "2"])
+    assert "0.0e+00" in capsys.readouterr().out
+    main(["draw", str(out)])
+    assert (out / "model-seed0.svg").is_file()
 
 
 @pytest.fixture(scope="module")

@@ -140,6 +140,7 @@ def test_a_repair_that_cannot_work_is_refused_with_the_reason(changes, says):
         ("mal", "inner_outer", {"follower": PPOOptions(), "unroll": 1}, "unroll: must be 0 unless"),
         ("mal", "exact", {"follower": ExactOptions(temperature=0.0)}, "follower.temperature: must be positive"),
         ("mal", "exact", {"follower": ExactOptions(num_transitions=-1)}, "follower.num_transitions"),
+        ("mal", "exact", {"follower": ExactOptions(num_transitions=9)}, "must be 0 where the follower is a policy"),
         ("mal", "exact", {"follower": GradientOptions()}, "follower: mal with exact needs ExactOptions"),
         ("mal", "inner_outer", {"follower": FitOptions()}, "needs GradientOptions or PPOOptions"),
         ("mal", "exact", {"leader": EvolutionOptions(population_size=5)}, "leader.population_size: must be even"),

@@ -16,7 +16,7 @@ from sbmrl.environments.tabular import TabularMDP, make_world
 from sbmrl.formulations import POSTER_FORMULATIONS
 from sbmrl.presets import preset
 from sbmrl.program import make_program
-from sbmrl.report.table import COLUMNS, Row, caption, cells, make_row, to_markdown
+from sbmrl.report.table import COLUMNS, RESIDUAL_TOLERANCE, Row, caption, cells, make_row, to_markdown
 from sbmrl.report.tracking import Tracker
 from sbmrl.sweep import execute, store
 
@@ -87,4 +87,9 @@ def _print_table(rows: Sequence[Row], out: Path) -> None:
     for row in rows:
         if row["num_diverged"]:
             screen.print(f"{row['formulation']}: {row['num_diverged']} of {row['num_seeds']} seeds diverged")
+        if row["num_unconverged"]:
+            told = (
+                f"{row['num_unconverged']} of {row['num_seeds']} seeds end with an inner solver that has not converged"
+            )
+            screen.print(f"{row['formulation']}: {told} (residual above {RESIDUAL_TOLERANCE:g})")
     screen.print(f"files: {out}")

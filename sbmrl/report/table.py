@@ -4,10 +4,12 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from sbmrl.formulations import FORMULATIONS
 from sbmrl.report.statistics import Estimate, fraction_interval, interquartile_mean, mean_interval
+from sbmrl.theory.bounds import Certificate
 
 # Mean and spread of five runs, sampled returns (the poster, section 4): simple_mdp_2, T = 50.
 POSTER_ENV = "simple_mdp_2"
@@ -18,6 +20,8 @@ POSTER = {
     "pal": (36.77, 0.64),
 }
 FOLLOWER_TOLERANCE = 0.5  # a follower this close to optimal at the right leader is said to best-respond
+
+RESIDUAL_TOLERANCE = 0.01  # an inner solver further from its equation than this is said not to have converged
 
 Row = dict[str, Any]
 
@@ -42,6 +46,8 @@ def make_row(results: pl.DataFrame, seconds: float) -> Row:
         "fraction_fooled": _bounds(fraction_interval(int(finite["fooled"].sum()), count)),
         "fraction_optimal": _bounds(fraction_interval(int(finite["optimal"].sum()), count)),
         "fraction_follower_best_responds": _bounds(fraction_interval(best_responding, count)),
+        "num_unconverged": int((finite["residual"].fill_nan(0.0) > RESIDUAL_TOLERANCE).sum()),
+        "certificate": {name: _median(finite[name].to_numpy()) for name in Certificate._fields},
         "seconds": round(seconds, 1),
         "poster": None if poster is None else {"value": poster[0], "spread": poster[1]},
     }
@@ -49,6 +55,10 @@ def make_row(results: pl.DataFrame, seconds: float) -> Row:
 
 def _number(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
+
+
+def _median(values: np.ndarray) -> float | None:
+    return float(np.median(values)) if len(values) else None
 
 
 def _bounds(estimate: Estimate) -> dict[str, float | None]:

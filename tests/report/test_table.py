@@ -31,6 +31,12 @@ def results(exact_return, finite=None, **columns):
     return pl.DataFrame(frame | columns)
 
 
+def test_what_did_not_converge_is_counted_and_the_certificate_kept():
+    row = make_row(results([1.0, 2.0, 36.45], residual=[0.5, np.nan, 1e-6], theorem_2=[3.0, 1.0, 2.0]), 1.0)
+    assert row["num_unconverged"] == 1
+    assert row["certificate"]["theorem_2"] == 2.0
+
+
 def test_the_bootstrap_interval_covers_about_as_often_as_it_says():
     generator = np.random.default_rng(0)
     hits = 0

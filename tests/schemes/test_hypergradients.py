@@ -121,6 +121,27 @@ def test_with_the_response_held_fixed_the_true_return_has_no_gradient_in_the_mod
     np.testing.assert_array_equal(mal, repaired)  # first-order agent reward is MAL
 
 
+def test_the_exact_fit_also_carries_the_occupancys_gradient(float64):
+    """dℓ/dM̂ = ∂ℓ/∂M̂ + ∂ℓ/∂μ · dμ/dM̂: the second term is what a sampled fit does not see."""
+    solver = make_solver(tiny_experiment("mal", "implicit", "gradient", loss="kl"), world())
+    logits = jax.random.normal(jax.random.key(4), (4, 3), jnp.float64)
+
+    def profile_of(logits):
+        return solver.algorithm.outcome(GameState(None, (), {}))(solver.game.seats["model"].table(logits))
+
+    def loss(logits):
+        return exact_payoff(solver.game.measurement, {"fit": 1.0}, profile_of(logits))
+
+    def partial(logits):
+        profile = profile_of(logits)
+        held = {**profile, "policy": jax.lax.stop_gradient(profile["policy"])}
+        return exact_payoff(solver.game.measurement, {"fit": 1.0}, held)
+
+    total, direct = jax.grad(loss)(logits), jax.grad(partial)(logits)
+    np.testing.assert_allclose(total, finite_differences(loss, logits), rtol=1e-4, atol=1e-6)
+    assert float(jnp.abs(total - direct).max()) > 1e-3
+
+
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 @pytest.mark.parametrize("formulation", ["mal_agent_reward", "pal"])
 def test_an_unrolled_response_is_differentiated_and_agrees_with_finite_differences(float64, formulation, optimizer):
