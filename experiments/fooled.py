@@ -21,7 +21,7 @@ LOSSES = ("kl", "brier")
 
 
 def experiment(formulation: str, scheme: str, learner: str, initial: str, loss: str) -> sbmrl.Experiment:
-    """The preset of a cell; a response that agent reward in the world can move: soft, or unrolled."""
+    """The preset of a cell, with the same response for every formulation: one that agent reward can move."""
     cell = sbmrl.preset("fast" if scheme == "contextual" else "poster", formulation, scheme, learner)
     options = EvolutionOptions(num_updates=200, population_size=16) if learner == "evolution" else GradientOptions()
     cell = dataclasses.replace(cell, loss=loss, leader=dataclasses.replace(options, initial=initial))

@@ -59,13 +59,23 @@ def preset(
     require_known(scheme, "scheme", SCHEMES)
     learner = learner or ("ppo" if scheme == "contextual" else "gradient")
     require_known(learner, "learner", LEARNERS)
-    return dataclasses.replace(
+    experiment = dataclasses.replace(
         Experiment(formulation, scheme=cast(SchemeName, scheme)),
         leader=_leader(formulation, learner, name),
         follower=_follower(formulation, scheme, name),
         response="sampled" if learner == "gradient" else "greedy",
         num_records=10 if name == "fast" else 25,
     )
+    return _responsive(experiment) if "reward" in FORMULATIONS[formulation].uses else experiment
+
+
+def _responsive(experiment: Experiment) -> Experiment:
+    """A response with a derivative: the agent reward reaches the leader through nothing else."""
+    if experiment.scheme == "inner_outer":
+        return dataclasses.replace(experiment, unroll=experiment.num_inner_steps)
+    if isinstance(experiment.follower, ExactOptions) and isinstance(experiment.leader, GradientOptions):
+        return dataclasses.replace(experiment, follower=dataclasses.replace(experiment.follower, backup="soft"))
+    return experiment
 
 
 def _leader(formulation: str, learner: str, name: str) -> LeaderOptions:

@@ -29,7 +29,8 @@ def tiny_experiment(formulation: str, scheme: str = "contextual", learner: str |
     experiment = preset("fast", formulation, scheme, learner)
     sizes = {"num_records": 2, "num_leader_pool": 8, "num_random_leaders": 4, "num_eval_episodes": 3}
     parts = {"leader": tiny_options(experiment.leader), "follower": tiny_options(experiment.follower)}
-    return dataclasses.replace(experiment, **parts | sizes | {"num_inner_steps": 3} | changes)
+    inner = {"num_inner_steps": 3, "unroll": min(experiment.unroll, 2)}
+    return dataclasses.replace(experiment, **parts | sizes | inner | changes)
 
 
 def tiny_options(options):

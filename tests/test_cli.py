@@ -73,7 +73,7 @@ def refused(capsys, *arguments):
         ("train mal --scheme implicit --follower.discount 1", "follower.discount: must be below 1"),
         ("train mal --scheme exact --follower.tie-breaking best", "--follower.tie-breaking"),
         ("train mal --scheme exact --unroll 2", "unroll: must be 0 with the scheme exact"),
-        ("train mal_agent_reward --scheme exact", "plain MAL"),
+        ("train mal_agent_reward --scheme inner_outer --unroll 0", "plain MAL"),
         ("train mal_random_noise --preset practical", "practical is for pal and mal"),
         ("train pessimistic_pal --scheme exact", "has no closed form"),
         ("train pessimistic_pal --beta -1", "beta: must be positive"),
