@@ -14,7 +14,7 @@ import sbmrl
 from sbmrl.options import GradientOptions, PPOOptions
 
 SEEDS = 64
-BUDGETS = (2_048, 10_240, 25_600, 51_200, 102_400, 250_000)
+BUDGETS = (2_048, 10_240, 30_720, 81_920, 250_000)
 
 
 def run(budget: int, initial: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from sbmrl.environments.tabular import TabularMDP, make_world
 from sbmrl.formulations import POSTER_FORMULATIONS
 from sbmrl.presets import preset
 from sbmrl.program import make_program
-from sbmrl.report.table import COLUMNS, RESIDUAL_TOLERANCE, Row, caption, cells, make_row, to_markdown
+from sbmrl.report.table import COLUMNS, RESIDUAL_TOLERANCE, Row, caption, cells, certificate_line, make_row, to_markdown
 from sbmrl.report.tracking import Tracker
 from sbmrl.sweep import execute, store
 
@@ -85,6 +85,7 @@ def _print_table(rows: Sequence[Row], out: Path) -> None:
     screen.print(table)
     screen.print(caption(rows))
     for row in rows:
+        screen.print(certificate_line(row))
         if row["num_diverged"]:
             screen.print(f"{row['formulation']}: {row['num_diverged']} of {row['num_seeds']} seeds diverged")
         if row["num_unconverged"]:

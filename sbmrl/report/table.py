@@ -111,6 +111,15 @@ def _interval(bounds: dict[str, float | None], form: str) -> str:
     return f"{_value(bounds, form)} [{form.format(bounds['low'])}, {form.format(bounds['high'])}]"
 
 
+def certificate_line(row: Row) -> str:
+    """The medians over the seeds of what the theorems say of a cell (docs/theory.md)."""
+    known = {name: "–" if value is None else f"{value:.3g}" for name, value in row["certificate"].items()}
+    return (
+        f"certificate of {title(row)}: ε_M = {known['epsilon_model']}, ε_π = {known['epsilon_policy']}; regret ≤ "
+        f"{known['theorem_1_model']} (theorem 1), ≤ {known['theorem_2']} (theorem 2)"
+    )
+
+
 def caption(rows: Sequence[Row]) -> str:
     """What the reader needs to know to read the table."""
     first = rows[0]
@@ -126,4 +135,6 @@ def caption(rows: Sequence[Row]) -> str:
 def to_markdown(rows: Sequence[Row]) -> str:
     """The table as Markdown, caption below."""
     lines = [COLUMNS, ["---"] * len(COLUMNS), *(cells(row) for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{caption(rows)}\n"
+    certificates = "\n".join(f"- {certificate_line(row)}" for row in rows)
+    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return f"{table}\n\n{caption(rows)}\n\nMedians over the seeds:\n\n{certificates}\n"
