@@ -5,12 +5,15 @@ python experiments/counterexamples.py
 
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 from common import FIGURES, Clock, clean, save
 from matplotlib.figure import Figure
 
 from sbmrl.environments.catalogue import WORLDS, counterexample_1, counterexample_2, trembling
+from sbmrl.environments.closed_forms import finite_horizon_optimum, finite_horizon_return
 from sbmrl.environments.tabular import make_mdp, make_world
+from sbmrl.theory.bounds import certify
 from sbmrl.theory.equilibria import enumerate_equilibria
 
 DISCOUNT = 0.98  # 1/(1 − γ) is the poster's T
@@ -19,9 +22,15 @@ MIXING = np.linspace(0.0, 1.0, 21)
 
 
 def equilibria(world: Any) -> dict[str, float]:
-    """Returns of the worst and best MAL equilibria, and PAL's."""
-    found = enumerate_equilibria(make_mdp(world), DISCOUNT)
+    """Returns of MAL's worst equilibria and of PAL's; PAL's regret over T steps and what theorem 2 allows it."""
+    mdp = make_mdp(world)
+    found = enumerate_equilibria(mdp, DISCOUNT)
+    policy = jnp.asarray(found.pal[0], jnp.float32)
+    certificate = certify(mdp, policy, mdp.transition, mdp.transition)  # PAL's model is right where its leader goes
+    regret = finite_horizon_optimum(mdp).value - finite_horizon_return(mdp, policy)
     return {
+        "pal_regret": float(regret),
+        "pal_theorem_2": float(certificate.theorem_2),
         "optimistic_worst": float(found.optimistic_returns.min()),
         "pessimistic_worst": float(found.pessimistic_returns.min()),
         "pal": found.pal_return,
@@ -50,13 +59,16 @@ def draw(families: dict[str, list[dict[str, float]]], mixed: list[dict[str, floa
     first, second, third = figure.subplots(1, 3)
     for (name, points), colour in zip(families.items(), ("#0072b2", "#d55e00"), strict=True):
         first.plot(RICH, regrets(points), "o-", ms=4, color=colour, label=f"MAL, {name}")
-    first.plot(RICH, np.zeros_like(RICH), color="#009e73", lw=2, label="PAL, both")
+    for (name, points), line in zip(families.items(), ("-", "--"), strict=True):
+        first.plot(
+            RICH, [p["pal_theorem_2"] for p in points], line, color="#009e73", lw=2, label=f"PAL's bound, {name}"
+        )
     first.set_xscale("log")
     first.set_yscale("symlog", linthresh=1.0)
     first.set_ylim(-0.3, 2e5)
     first.set_yticks([0, 1, 10, 100, 1000, 10_000, 100_000])
     first.set_xlabel("what the hidden step pays, R")
-    first.set_ylabel("discounted regret of the worst equilibrium")
+    first.set_ylabel("regret of the worst equilibrium")
     first.legend(frameon=False, fontsize=8)
     relative = [regret / point["pal"] for regret, point in zip(regrets(mixed), mixed, strict=True)]
     second.plot(MIXING, relative, "o-", ms=4, color="#d55e00")
@@ -79,7 +91,7 @@ def draw(families: dict[str, list[dict[str, float]]], mixed: list[dict[str, floa
 def named_worlds() -> str:
     """Every named world's equilibria as Markdown."""
     lines = [
-        "| world | MAL optimistic: number, worst … best | MAL pessimistic: number, worst … best | PAL |",
+        "| world | MAL optimistic: policies, worst … best | MAL pessimistic: sets of actions, worst … best | PAL |",
         "|---|---|---|---|",
     ]
     for name in WORLDS:

@@ -1,20 +1,19 @@
 """Which experiments can run, and why the others cannot: one clear line for each."""
 
 import math
+import typing
+from typing import Any, Literal
 
-from sbmrl.config import LOSS_NAMES, SCHEMES, Experiment, Response, choices, formulation_of
+from sbmrl.config import Experiment, choices, formulation_of
 from sbmrl.errors import InputError, require, require_known
-from sbmrl.formulations import AGENT_REWARDS, FORMULATIONS, Formulation
+from sbmrl.formulations import FORMULATIONS, Formulation
 from sbmrl.options import (
     EvolutionOptions,
     ExactOptions,
     FitOptions,
     GradientOptions,
     ImplicitOptions,
-    Initial,
-    Optimizer,
     PPOOptions,
-    TieBreaking,
 )
 
 _COUNTS = (
@@ -37,7 +36,6 @@ _RANGES: dict[str, tuple[float, float]] = {
     "max_gradient_norm": (0.0, math.inf),
     "tie_tolerance": (0.0, math.inf),
 }
-_NAMES = {"optimizer": Optimizer, "initial": Initial, "tie_breaking": TieBreaking}
 
 
 def check(experiment: Experiment) -> Experiment:
@@ -48,11 +46,7 @@ def check(experiment: Experiment) -> Experiment:
             together, or a combination that is mathematically void.
     """
     require_known(experiment.formulation, "formulation", FORMULATIONS)
-    require_known(experiment.scheme, "scheme", SCHEMES)
-    require_known(experiment.loss, "loss", LOSS_NAMES)
-    require_known(experiment.agent_reward, "agent_reward", AGENT_REWARDS)
-    require_known(experiment.response, "response", choices(Response))
-    require_known(experiment.data, "data", ("own", "aggregated"))
+    _check_names(experiment)
     _require_range(experiment.alpha, "alpha", 0.0, 1.0)
     require(0.0 < experiment.beta < math.inf, "beta", "must be positive and finite", experiment.beta)
     for field in ("num_records", "num_leader_pool", "num_random_leaders", "num_eval_episodes", "num_inner_steps"):
@@ -66,6 +60,13 @@ def check(experiment: Experiment) -> Experiment:
     _check_fit_together(experiment, formulation_of(experiment))
     _refuse_void(experiment)
     return experiment
+
+
+def _check_names(config: Any, prefix: str = "") -> None:
+    """Every field that has names for values must hold one of them."""
+    for field, kind in typing.get_type_hints(type(config)).items():
+        if typing.get_origin(kind) is Literal:
+            require_known(getattr(config, field), f"{prefix}{field}", choices(kind))
 
 
 def require_count(value: int, field: str) -> None:
@@ -83,9 +84,7 @@ def _check_options(options: object, where: str) -> None:
     for field, (low, high) in _RANGES.items():
         if hasattr(options, field):
             _require_range(getattr(options, field), f"{where}.{field}", low, high)
-    for field, names in _NAMES.items():
-        if hasattr(options, field):
-            require_known(getattr(options, field), f"{where}.{field}", choices(names))
+    _check_names(options, f"{where}.")
     for field in ("temperature", "standard_deviation"):
         if hasattr(options, field):
             value = getattr(options, field)
@@ -145,6 +144,10 @@ def _check_fit_together(experiment: Experiment, game: Formulation) -> None:
         raise InputError(f"unroll: must be 0 with the scheme {scheme}, which has no inner loop")
     if experiment.unroll and not isinstance(follower, GradientOptions):
         raise InputError("unroll: must be 0 unless the follower learns by gradient (GradientOptions)")
+    if experiment.unroll and isinstance(follower, GradientOptions) and follower.optimizer == "lion":
+        raise InputError("follower.optimizer: must not be lion with unroll > 0: its step, a sign, has no derivative")
+    if isinstance(follower, ExactOptions) and follower.backup == "soft" and follower.tie_breaking != "lowest":
+        raise InputError("follower.tie_breaking: must be lowest with soft backups, which have no ties")
     if experiment.data == "aggregated" and isinstance(leader, PPOOptions):
         raise InputError("leader: PPO plays for its payoff; data=aggregated needs a gradient or evolution learner")
 

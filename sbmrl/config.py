@@ -34,7 +34,6 @@ SCHEMES: dict[str, str] = {
     "exact": "exact best response: backward induction, or the true conditionals",
     "implicit": "soft best response over an infinite horizon, differentiated implicitly",
 }
-LOSS_NAMES = ("brier", "kl")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -115,12 +115,13 @@ class ExactOptions:
     backup: Literal["hard", "soft"] = "hard"
     """A policy's backups: the maximum over actions, or its softmax at `temperature`."""
     tie_breaking: TieBreaking = "lowest"
-    """Among best actions the lowest, the leader's favourite (strong Stackelberg) or its worst (weak); for a model, the
-    rows it has no data on are uniform, or the best or the worst next state for the leader."""
+    """Policy, hard backups: among best actions the lowest, the leader's favourite (strong Stackelberg) or its worst
+    (weak). Model: rows of pairs without data are the truth (uniform with num_transitions), or lead to the best or the
+    worst next state for the leader."""
     tie_tolerance: float = 1e-3
-    """Actions within this of the best, in units of return, are tied."""
+    """Actions within this of the best are tied, in units of return and at each decision."""
     temperature: float = 0.1
-    """τ of the soft backups, in units of return; positive."""
+    """τ of a policy's soft backups, in units of return; positive."""
     num_transitions: int = 0
     """A model is fitted by maximum likelihood to this many transitions drawn from the policy's data; 0 is infinitely
     many: the true conditionals."""

@@ -59,23 +59,15 @@ def preset(
     require_known(scheme, "scheme", SCHEMES)
     learner = learner or ("ppo" if scheme == "contextual" else "gradient")
     require_known(learner, "learner", LEARNERS)
-    experiment = dataclasses.replace(
-        Experiment(formulation, scheme=cast(SchemeName, scheme)),
+    experiment = Experiment(formulation, scheme=cast(SchemeName, scheme))
+    return dataclasses.replace(
+        experiment,
         leader=_leader(formulation, learner, name),
-        follower=_follower(formulation, scheme, name),
+        follower=_follower(formulation, scheme, learner, name),
         response="sampled" if learner == "gradient" else "greedy",
+        unroll=experiment.num_inner_steps if scheme == "inner_outer" else 0,
         num_records=10 if name == "fast" else 25,
     )
-    return _responsive(experiment) if "reward" in FORMULATIONS[formulation].uses else experiment
-
-
-def _responsive(experiment: Experiment) -> Experiment:
-    """A response with a derivative: the agent reward reaches the leader through nothing else."""
-    if experiment.scheme == "inner_outer":
-        return dataclasses.replace(experiment, unroll=experiment.num_inner_steps)
-    if isinstance(experiment.follower, ExactOptions) and isinstance(experiment.leader, GradientOptions):
-        return dataclasses.replace(experiment, follower=dataclasses.replace(experiment.follower, backup="soft"))
-    return experiment
 
 
 def _leader(formulation: str, learner: str, name: str) -> LeaderOptions:
@@ -87,9 +79,12 @@ def _leader(formulation: str, learner: str, name: str) -> LeaderOptions:
     return dataclasses.replace(options, **_FAST, learning_rate=2e-3) if name == "fast" else options
 
 
-def _follower(formulation: str, scheme: str, name: str) -> FollowerOptions:
+def _follower(formulation: str, scheme: str, learner: str, name: str) -> FollowerOptions:
+    """The same response for every formulation, one that the leader's learner can move where it has a derivative."""
+    if scheme == "exact":
+        return ExactOptions(backup="soft" if learner == "gradient" else "hard")
     if scheme != "contextual":
-        return {"inner_outer": GradientOptions, "exact": ExactOptions, "implicit": ImplicitOptions}[scheme]()
+        return GradientOptions() if scheme == "inner_outer" else ImplicitOptions()
     if set(formulation_of(Experiment(formulation)).follower_wants) == {"fit"}:
         return FitOptions(total_steps=50_000) if name == "fast" else FitOptions()
     return dataclasses.replace(_POSTER_FOLLOWER, **_FAST, learning_rate=3e-3) if name == "fast" else _POSTER_FOLLOWER

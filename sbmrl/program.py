@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from sbmrl.checks import check
 from sbmrl.config import Experiment, traced_fields, with_traced
@@ -117,8 +118,17 @@ def _finish(solver: Solver, experiment: Experiment, key: jax.Array, state: GameS
     return Final(metrics, profile["model"], profile["policy"], params)
 
 
-def make_program(experiment: Experiment, mdp: TabularMDP | None = None) -> Program:
-    """The program of an experiment, cut into records; `mdp` is the world if it is not the one `env` names.
+def make_program(
+    experiment: Experiment,
+    mdp: TabularMDP | None = None,
+    leader_optimizer: optax.GradientTransformation | None = None,
+) -> Program:
+    """The program of an experiment, cut into records.
+
+    Args:
+        experiment: the configuration.
+        mdp: the world, if it is not the one that `env` names.
+        leader_optimizer: any optax transformation, in place of the named optimizer of a gradient or evolution leader.
 
     Raises:
         InputError: the experiment cannot run (see `sbmrl.checks.check`), or its world cannot be read.
@@ -127,7 +137,7 @@ def make_program(experiment: Experiment, mdp: TabularMDP | None = None) -> Progr
     mdp = make_world(experiment.env) if mdp is None else mdp
 
     def solver(hyper: Hyper) -> Solver:
-        return make_solver(with_traced(experiment, hyper), mdp)
+        return make_solver(with_traced(experiment, hyper), mdp, leader_optimizer)
 
     def init(key: jax.Array, hyper: Hyper) -> GameState:
         return solver(hyper).algorithm.init(jax.random.fold_in(key, 0))
@@ -162,13 +172,17 @@ def finish_key(key: jax.Array) -> jax.Array:
     return jax.random.fold_in(key, 0x66696E)  # far behind the stages' numbers
 
 
-def make_train(experiment: Experiment, mdp: TabularMDP | None = None) -> Callable[..., Result]:
+def make_train(
+    experiment: Experiment,
+    mdp: TabularMDP | None = None,
+    leader_optimizer: optax.GradientTransformation | None = None,
+) -> Callable[..., Result]:
     """`train(key, hyper={}) -> Result`: a whole run as one pure function, for `jax.jit(jax.vmap(...))`.
 
     `hyper` replaces traced hyper-parameters by dotted name (`hyper_parameters(experiment)` lists them), e.g.
-    `{"alpha": 0.3, "leader.learning_rate": 1e-4}`; its values may be vmapped.
+    `{"alpha": 0.3, "leader.learning_rate": 1e-4}`; its values may be vmapped. The other arguments are `make_program`'s.
     """
-    program = make_program(experiment, mdp)
+    program = make_program(experiment, mdp, leader_optimizer)
 
     def train(key: jax.Array, hyper: Hyper | None = None) -> Result:
         hyper = hyper or {}

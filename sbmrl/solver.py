@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import optax
 
 from sbmrl.config import Experiment, formulation_of
 from sbmrl.environments.closed_forms import finite_horizon_optimum
@@ -15,7 +16,7 @@ from sbmrl.game import Game, Seat, Strategy, played, tabular_game
 from sbmrl.learners.base import Learner
 from sbmrl.learners.evolution import evolution
 from sbmrl.learners.fit import fit
-from sbmrl.learners.gradient import gradient, gradient_norm
+from sbmrl.learners.gradient import gradient, gradient_norm, make_optimizer
 from sbmrl.learners.ppo import ppo
 from sbmrl.options import EvolutionOptions, ExactOptions, FitOptions, GradientOptions, ImplicitOptions, PPOOptions
 from sbmrl.payoffs import LOSSES, Profile, exact_payoff
@@ -96,7 +97,12 @@ def _free_strategy(
     return init, lambda params: seat.table(params["logits"])
 
 
-def _leader(game: Game, formulation: Formulation, experiment: Experiment) -> tuple[Learner, ParamsToStrategy]:
+def _leader(
+    game: Game,
+    formulation: Formulation,
+    experiment: Experiment,
+    optimizer: optax.GradientTransformation | None,
+) -> tuple[Learner, ParamsToStrategy]:
     role, options = formulation.leader, experiment.leader
     seat = game.seats[role]
     if isinstance(options, PPOOptions):
@@ -110,8 +116,10 @@ def _leader(game: Game, formulation: Formulation, experiment: Experiment) -> tup
         return exact_payoff(game.measurement, formulation.leader_wants, profile)
 
     init, strategy = _free_strategy(game, role, options)
-    learner = gradient if isinstance(options, GradientOptions) else evolution
-    return learner(init, strategy, payoff, options), strategy  # pyright: ignore[reportArgumentType]
+    optimizer = optimizer or make_optimizer(options)
+    if isinstance(options, GradientOptions):
+        return gradient(init, strategy, payoff, optimizer), strategy
+    return evolution(init, strategy, payoff, optimizer, options), strategy
 
 
 def _sampling_follower(
@@ -175,7 +183,7 @@ def _inner_outer(game: Game, formulation: Formulation, experiment: Experiment) -
         along = answer * (slope - jnp.sum(answer * slope, axis=-1, keepdims=True))  # = ∂ payoff / ∂ logits
         return gradient_norm(along)
 
-    learner = gradient(init, strategy, payoff, options)
+    learner = gradient(init, strategy, payoff, make_optimizer(options))
     against = lambda given: lambda answer: {**given, role: answer}  # noqa: E731
     return inner_outer(learner, strategy, against, *steps, residual)
 
@@ -210,12 +218,14 @@ def _collector(game: Game, experiment: Experiment) -> Collector:
     return Collector(init, update)
 
 
-def make_solver(experiment: Experiment, mdp: TabularMDP) -> Solver:
+def make_solver(
+    experiment: Experiment, mdp: TabularMDP, leader_optimizer: optax.GradientTransformation | None = None
+) -> Solver:
     """The solver of an experiment on `mdp`; the experiment's traced fields may hold arrays."""
     # PPO's leader is heard through the actions it samples; a learner of exact payoffs through its probabilities.
     game = tabular_game(mdp, LOSSES[experiment.loss], mixed_leaders=not isinstance(experiment.leader, PPOOptions))
     formulation = formulation_of(experiment)
-    leader, strategy = _leader(game, formulation, experiment)
+    leader, strategy = _leader(game, formulation, experiment, leader_optimizer)
     scheme = _scheme(game, formulation, experiment)
     num_steps = num_updates(experiment.leader, experiment.num_records)
     follower = experiment.follower

@@ -85,6 +85,8 @@ def stackelberg(
         num_steps: leader steps.
         collector: what becomes of the transitions.
     """
+    # Tags far behind the small numbers that `split` counts with: a learner may split the key that it is handed.
+    follower_tag, data_tag = 0x666F6C, 0x646174
 
     def random_leader(key: jax.Array) -> Profile:
         return {formulation.leader: game.priors[formulation.leader](key)}
@@ -104,7 +106,7 @@ def stackelberg(
 
     def init(key: jax.Array) -> GameState:
         key_leader, key_follower = jax.random.split(key)
-        data = collector.init(jax.random.fold_in(key, 2))
+        data = collector.init(jax.random.fold_in(key, data_tag))
         follower = scheme.init(key_follower, lambda key: {**data, **random_leader(key)})
         return GameState(leader.init(key_leader, outcome(GameState(None, follower, data))), follower, data)
 
@@ -116,12 +118,12 @@ def stackelberg(
         info: Info = {}
         if scheme.adapts_in_play:
             present = given(state)(strategy(state))
-            follower, info = scheme.adapt(jax.random.fold_in(key, 1), state.follower, lambda key: present)
+            follower, info = scheme.adapt(jax.random.fold_in(key, follower_tag), state.follower, lambda key: present)
             state = state._replace(follower=follower)
         new, leader_info = leader.update(key, state.leader, outcome(state))
         state = state._replace(leader=new)
         if collector is not NO_COLLECTION:
-            data = collector.update(jax.random.fold_in(key, 2), state.data, outcome(state)(strategy(state)))
+            data = collector.update(jax.random.fold_in(key, data_tag), state.data, outcome(state)(strategy(state)))
             state = state._replace(data=data)
         return state, info | leader_info
 

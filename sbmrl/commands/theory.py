@@ -13,7 +13,7 @@ from sbmrl.theory.check import check_theorems
 from sbmrl.theory.judge import THEOREMS
 from sbmrl.theory.search import tightest
 
-_RANGES = {"γ in (0, 0.99)": 0.0, "γ in (0.9, 0.99)": 0.9}
+_RANGES = {f"γ in ({low:g}, {high:g})": (low, high) for low, high in ((0.0, 0.99), (0.9, 0.99))}
 
 
 def theory(config: Theory) -> None:
@@ -31,7 +31,7 @@ def theory(config: Theory) -> None:
     print(f"theory: {survey.num_instances:,} instances, {survey.seconds:.0f} s", file=sys.stderr, flush=True)
     start = time.perf_counter()
     found = {
-        theorem: {name: tightest(theorem, config.seed, smallest_discount=low) for name, low in _RANGES.items()}
+        theorem: {name: tightest(theorem, config.seed, discounts=between) for name, between in _RANGES.items()}
         for theorem in THEOREMS
     }
     print(f"theory: tightest instances, {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)

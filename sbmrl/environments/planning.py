@@ -39,10 +39,11 @@ def break_ties(
 
 
 def extreme_rows(mdp: TabularMDP, known: jax.Array, policy: jax.Array, sign: float) -> jax.Array:
-    """`[S, A, S]`: `mdp.transition` where `known` `[S, A]`; elsewhere the next state that is best (sign 1) or worst
-    (sign −1) for the return of `policy` `[S, A]` over T steps in the resulting model.
+    """`[S, A, S]`: `mdp.transition` where `known` `[S, A]`; elsewhere the next state that backward induction finds best
+    (sign 1) or worst (sign −1) at the first decision, for the return of `policy` `[S, A]` over T steps.
 
-    The open rows are chosen by backward induction and kept as they are at the first decision.
+    With T decisions left that choice is the extreme one; kept for all of them, as a stationary model must, it need not
+    be. Pairs of terminal states must be known.
     """
 
     def open_values(values: jax.Array) -> jax.Array:

@@ -9,7 +9,6 @@ import optax
 
 from sbmrl.game import Outcome, Strategy
 from sbmrl.learners.base import Info, Learner
-from sbmrl.learners.gradient import make_optimizer
 from sbmrl.options import EvolutionOptions
 from sbmrl.payoffs import Profile
 from sbmrl.players import Params
@@ -26,6 +25,7 @@ def evolution(
     init_params: Callable[[jax.Array], Params],
     strategy: Callable[[Params], Strategy],
     payoff: Callable[[Profile], jax.Array],
+    optimizer: optax.GradientTransformation,
     options: EvolutionOptions,
 ) -> Learner:
     """OpenAI-ES (Salimans et al. 2017, arXiv 1703.03864), evosax's: antithetic candidates, centred ranks.
@@ -38,7 +38,7 @@ def evolution(
     algorithm = Open_ES(
         options.population_size,
         jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shape),
-        optimizer=make_optimizer(options),
+        optimizer=optimizer,
         std_schedule=optax.constant_schedule(jnp.asarray(options.standard_deviation, float)),
     )
 

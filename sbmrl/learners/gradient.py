@@ -14,7 +14,7 @@ from sbmrl.payoffs import Profile
 from sbmrl.players import Params
 
 # Under the root, so that a leader may differentiate through a step whose gradient is 0.
-_DIFFERENTIABLE = {name: {"eps_root": 1e-16} for name in ("adabelief", "adam", "adamw", "nadam", "radam")}
+_DIFFERENTIABLE = {name: {"eps_root": 1e-16} for name in ("adabelief", "adam", "adamw", "amsgrad", "nadam", "radam")}
 
 
 class GradientState(NamedTuple):
@@ -33,14 +33,13 @@ def gradient(
     init_params: Callable[[jax.Array], Params],
     strategy: Callable[[Params], Strategy],
     payoff: Callable[[Profile], jax.Array],
-    options: GradientOptions,
+    optimizer: optax.GradientTransformation,
 ) -> Learner:
     """θ ← θ + step(∂/∂θ payoff(outcome(strategy(θ)))).
 
     The derivative is total: where the outcome contains a response that depends on the strategy, it goes through it.
     An update is itself differentiable in whatever the outcome closes over.
     """
-    optimizer = make_optimizer(options)
 
     def init(key: jax.Array, opponent: Outcome) -> GradientState:
         params = init_params(key)

@@ -115,8 +115,9 @@ def certificate_line(row: Row) -> str:
     """The medians over the seeds of what the theorems say of a cell (docs/theory.md)."""
     known = {name: "–" if value is None else f"{value:.3g}" for name, value in row["certificate"].items()}
     return (
-        f"certificate of {title(row)}: ε_M = {known['epsilon_model']}, ε_π = {known['epsilon_policy']}; regret ≤ "
-        f"{known['theorem_1_model']} (theorem 1), ≤ {known['theorem_2']} (theorem 2)"
+        f"certificate of {title(row)}: ε_M = {known['epsilon_model']}, ε_π = {known['epsilon_policy']}, regret ≤ "
+        f"{known['theorem_1_model']} (theorem 1, distance in the model); ε_M = {known['epsilon_model_2']}, ε_π = "
+        f"{known['epsilon_policy_2']}, regret ≤ {known['theorem_2']} (theorem 2)"
     )
 
 

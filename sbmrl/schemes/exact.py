@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from sbmrl.environments.closed_forms import expected_reward, expected_visits, greedy, optimal_action_values
 from sbmrl.environments.planning import break_ties, extreme_rows
@@ -51,18 +52,24 @@ def exact(game: Game, formulation: Formulation, options: ExactOptions) -> Scheme
     )
 
 
-def leader_gain(game: Game, wants: Weights, model: Strategy) -> jax.Array:
+def leader_gain(game: Game, wants: Weights, model: Strategy, visits: jax.Array) -> jax.Array:
     """`[S, A]`: what the leader earns at a pair of the world, by the payoffs that depend on the follower's choice.
 
-    Its fit counts −ℓ(s, a) / T at each decision (additive, also where an episode can end early); model_return is the
-    same for all best responses, random_fit and data_fit for all policies.
+    Its fit is a ratio, −L / N, L the expected sum of losses and N the expected number of decisions, both of the present
+    `visits` `[S, A]`: linearised, a decision is worth (L / N − ℓ(s, a)) / N (Dinkelbach 1967). Where no episode ends
+    early N is T. model_return is the same for all best responses, random_fit and data_fit for all policies.
     """
-    mdp, loss = game.mdp, game.measurement.loss
-    earned = {
-        "fit": -loss.expected(mdp.transition, model) / mdp.horizon,
-        "real_return": expected_reward(mdp),
-    }
-    return sum((wants[name] * gain for name, gain in earned.items() if name in wants), jnp.zeros(model.shape[:2]))
+    mdp = game.mdp
+    deciding = ~np.array(mdp.terminal)[:, None]
+    losses = game.measurement.loss.expected(mdp.transition, model)
+    decisions = jnp.sum(jnp.where(deciding, visits, 0.0))
+    mean_loss = jnp.sum(jnp.where(deciding, visits * losses, 0.0)) / decisions
+    earned = {"fit": (mean_loss - losses) / decisions, "real_return": expected_reward(mdp)}
+    total = sum((wants[name] * gain for name, gain in earned.items() if name in wants), jnp.zeros(model.shape[:2]))
+    return jnp.where(deciding, total, 0.0)
+
+
+_DINKELBACH_STEPS = 6  # its convergence is quadratic
 
 
 def _plan(game: Game, formulation: Formulation, options: ExactOptions, model: Strategy) -> Strategy:
@@ -72,18 +79,23 @@ def _plan(game: Game, formulation: Formulation, options: ExactOptions, model: St
     action_values = optimal_action_values(imagined)
     if options.tie_breaking == "lowest":
         return greedy(action_values)
-    gain = _SIGN[options.tie_breaking] * leader_gain(game, formulation.leader_wants, model)
-    return jax.lax.stop_gradient(break_ties(game.mdp, action_values, gain, options.tie_tolerance))
+
+    def improve(_: int, policy: Strategy) -> Strategy:
+        gain = leader_gain(game, formulation.leader_wants, model, expected_visits(game.mdp, policy))
+        return break_ties(game.mdp, action_values, _SIGN[options.tie_breaking] * gain, options.tie_tolerance)
+
+    policy = jax.lax.fori_loop(0, _DINKELBACH_STEPS, improve, jax.lax.stop_gradient(greedy(action_values)))
+    return jax.lax.stop_gradient(policy)
 
 
 def _model(key: jax.Array, game: Game, options: ExactOptions, policy: Strategy) -> Strategy:
     mdp = game.mdp
     if options.num_transitions == 0:
-        known, rows = expected_visits(mdp, policy) > 0, mdp.transition
+        known, rows = (expected_visits(mdp, policy) > 0) | np.array(mdp.terminal)[:, None], mdp.transition
     else:
         counts = game.collect(key, policy, options.num_transitions)
         pairs = jnp.sum(counts, axis=-1)
-        known = pairs > 0
+        known = (pairs > 0) | np.array(mdp.terminal)[:, None]
         uniform = jnp.full_like(counts, 1.0 / mdp.num_states)
         rows = jnp.where(known[..., None], counts / jnp.where(known, pairs, 1.0)[..., None], uniform)
     estimated = with_transition(mdp, rows)

@@ -34,6 +34,7 @@ from sbmrl.errors import InputError, require
 from sbmrl.options import learner_name
 from sbmrl.stackelberg import GameState
 from sbmrl.sweep.execute import Cell
+from sbmrl.theory.bounds import Certificate
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "distrax", "orbax-checkpoint", "numpy", "polars", "wandb")
 RESULT_COLUMNS = (
@@ -54,13 +55,7 @@ RESULT_COLUMNS = (
     "random_fit",
     "model_return",
     "residual",
-    "epsilon_model",
-    "epsilon_policy",
-    "distance_world",
-    "distance_model",
-    "theorem_1_world",
-    "theorem_1_model",
-    "theorem_2",
+    *Certificate._fields,
     "finite",
 )
 

@@ -18,7 +18,6 @@ from sbmrl.environments.closed_forms import (
     finite_horizon_optimum,
     finite_horizon_return,
     greedy,
-    kl_divergence,
     optimal_action_values,
 )
 from sbmrl.environments.tabular import TabularMDP, with_transition
@@ -52,6 +51,19 @@ def total_variation(left: jax.Array, right: jax.Array) -> jax.Array:
     return 0.5 * jnp.sum(jnp.abs(left - right))
 
 
+def kl_loss(occupancy: jax.Array, transition: jax.Array, model: jax.Array) -> jax.Array:
+    """`[]` ε_M = Σ μ KL(P ‖ P̂), `occupancy` `[S, A]`, as Σ P (x − log(1 + x)) with x = P̂ / P − 1, and P̂ where P = 0.
+
+    Nothing cancels where the model is nearly right: √ε_M is what counts, and it would be that of the rounding error.
+    """
+    present = transition > 0
+    safe = jnp.where(present, transition, 1.0)
+    deviation = jnp.where(present, (model - safe) / safe, 0.0)
+    deviation = jnp.maximum(deviation, -1.0 + jnp.finfo(model.dtype).eps)  # P̂ = 0 is a large loss, not an infinite one
+    divergence = jnp.where(present, transition * (deviation - jnp.log1p(deviation)), model)
+    return jnp.sum(occupancy * jnp.sum(divergence, axis=-1))
+
+
 class Certificate(NamedTuple):
     """What is known of a profile (π, M̂) over T undiscounted steps; `[]` each.
 
@@ -62,7 +74,10 @@ class Certificate(NamedTuple):
         distance_model: D_TV of μ_M^{π*} ⊗ P and μ_M̂^{π*} ⊗ P̂ over (s, a, s'), the poster's reading.
         theorem_1_world: right-hand side of theorem 1 in the first reading.
         theorem_1_model: right-hand side in the second.
-        theorem_2: right-hand side of theorem 2.
+        epsilon_model_2: ε_M of theorem 2, the larger loss of M̂(π) and M̂(π°).
+        epsilon_policy_2: ε_π of theorem 2, J(π°, M̂(π°)) − J(π, M̂(π)), or 0.
+        stationary_gap: what the stationary π° lacks to the optimum over all policies.
+        theorem_2: right-hand side of theorem 2, stationary_gap added.
     """
 
     epsilon_model: jax.Array
@@ -71,6 +86,9 @@ class Certificate(NamedTuple):
     distance_model: jax.Array
     theorem_1_world: jax.Array
     theorem_1_model: jax.Array
+    epsilon_model_2: jax.Array
+    epsilon_policy_2: jax.Array
+    stationary_gap: jax.Array
     theorem_2: jax.Array
 
 
@@ -94,8 +112,7 @@ def certify(mdp: TabularMDP, policy: jax.Array, model: jax.Array, model_at_optim
         return (expected_visits(world, policy) / horizon)[..., None] * world.transition
 
     def loss(world: TabularMDP, policy: jax.Array) -> jax.Array:
-        divergence = kl_divergence(mdp.transition, world.transition)
-        return jnp.maximum(jnp.sum(expected_visits(mdp, policy) / horizon * divergence), 0.0)
+        return kl_loss(expected_visits(mdp, policy) / horizon, mdp.transition, world.transition)
 
     model_return = finite_horizon_return(imagined, policy)
     epsilon_model = loss(imagined, policy)
@@ -104,7 +121,7 @@ def certify(mdp: TabularMDP, policy: jax.Array, model: jax.Array, model_at_optim
     distance_model = total_variation(flow(mdp, optimal), flow(imagined, optimal))
     preferred = jnp.maximum(finite_horizon_return(imagined_at_optimum, best.policy) - model_return, 0.0)
     worst_loss = jnp.maximum(epsilon_model, loss(imagined_at_optimum, best.policy))
-    lacking = best.value - finite_horizon_return(mdp, best.policy)
+    stationary_gap = best.value - finite_horizon_return(mdp, best.policy)
     return Certificate(
         epsilon_model,
         epsilon_policy,
@@ -112,5 +129,8 @@ def certify(mdp: TabularMDP, policy: jax.Array, model: jax.Array, model_at_optim
         distance_model,
         theorem_1(epsilon_policy, epsilon_model, distance_world, reward_bound, horizon),
         theorem_1(epsilon_policy, epsilon_model, distance_model, reward_bound, horizon),
-        theorem_2(preferred, worst_loss, reward_bound, horizon) + lacking,
+        worst_loss,
+        preferred,
+        stationary_gap,
+        theorem_2(preferred, worst_loss, reward_bound, horizon) + stationary_gap,
     )

@@ -13,6 +13,8 @@ and C is an equilibrium exactly if its own value V_C attains W wherever it goes.
 better. *Pessimistic* (weak): ties are broken against the leader, so C must hold all best actions, each of them right,
 and every deviation must be strictly worse.
 
+Counted are deterministic policies (optimistic) and sets of actions (pessimistic); mixtures of tied actions are not.
+
 **PAL.** The model is right wherever the leader goes, so the leader gets what the world pays: its equilibria are the
 policies that are optimal in the world.
 """
@@ -24,7 +26,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sbmrl.environments.closed_forms import discounted_return, expected_reward
+from sbmrl.environments.closed_forms import expected_reward
 from sbmrl.environments.tabular import TabularMDP
 from sbmrl.errors import require
 
@@ -41,16 +43,16 @@ class Equilibria(NamedTuple):
         optimistic_returns: `[N]` their discounted returns in the world.
         pessimistic: `[K, S, A]` bool, the sets of actions of MAL's pessimistic equilibria.
         pessimistic_returns: `[K]` their returns (all policies in a set earn the same).
-        pal_return: the return of PAL's equilibria, the optimum.
-        uniform_return: of the uniform policy.
+        pal: `[L, S, A]` one-hot policies of PAL's equilibria; in states never visited, action 0.
+        pal_return: their return, the optimum.
     """
 
     optimistic: np.ndarray
     optimistic_returns: np.ndarray
     pessimistic: np.ndarray
     pessimistic_returns: np.ndarray
+    pal: np.ndarray
     pal_return: float
-    uniform_return: float
 
 
 def enumerate_equilibria(mdp: TabularMDP, discount: float) -> Equilibria:
@@ -71,14 +73,15 @@ def enumerate_equilibria(mdp: TabularMDP, discount: float) -> Equilibria:
             np.asarray(x) for x in jax.jit(jax.vmap(_judge, (None, 0, None)))(world, candidates, discount)
         )
         single = candidates.sum(-1).max(-1) == 1
-        uniform = jnp.full((mdp.num_states, mdp.num_actions), 1.0 / mdp.num_actions)
+        scale = float(np.abs(np.asarray(mdp.reward)).max()) / (1.0 - discount)
+        optimal = single & (value >= value[single].max() - _TOLERANCE * scale)
         return Equilibria(
             candidates[weak & single].astype(float),
             value[weak & single],
             candidates[strict],
             value[strict],
+            candidates[optimal].astype(float),
             float(value[single].max()),
-            float(discounted_return(world, uniform, discount)),
         )
 
 

@@ -76,11 +76,11 @@ def _best_response(draws: Draws) -> Instance:
 def _hidden_reward(draws: Draws) -> Instance:
     """A model that is right but for one pair, whose good outcome it hides: the shape of the counterexamples."""
     drawn = _base(draws, 6.0)
-    key_state, key_action, key_hidden = jax.random.split(jax.random.fold_in(draws.key, 1), 3)
+    key_state, key_action, key_hidden = jax.random.split(jax.random.fold_in(draws.key, 8), 3)
     state = jax.random.randint(key_state, (), 0, draws.num_states)
     action = jax.random.randint(key_action, (), 0, draws.num_actions)
-    reward = drawn.world.reward.at[state, action].set(1.0)
-    poorest = greedy(-jnp.mean(reward, axis=(0, 1)))
+    poorest = greedy(-jnp.mean(drawn.world.reward, axis=(0, 1)))
+    reward = drawn.world.reward.at[state, action].set(1.0 - 2.0 * poorest)  # 1, and −1 where the model leads
     hidden = 1.0 - 10.0 ** jax.random.uniform(key_hidden, (), jnp.float64, minval=-9.0, maxval=0.0)
     true_row = drawn.world.transition[state, action]
     model = drawn.world.transition.at[state, action].set(_mix(hidden, true_row, poorest))

@@ -16,7 +16,7 @@ from sbmrl.environments.closed_forms import (
     expected_reward,
 )
 from sbmrl.environments.tabular import TabularMDP, with_transition
-from sbmrl.theory.bounds import theorem_1, theorem_2, total_variation
+from sbmrl.theory.bounds import kl_loss, theorem_1, theorem_2, total_variation
 
 
 class Instance(NamedTuple):
@@ -73,12 +73,12 @@ def judge(instance: Instance) -> Verdict:
     regret = horizon * jnp.sum((occupancy_optimal - occupancy) * expected_reward(world))
     own_return = discounted_return(imagined, policy, discount)
     epsilon_policy = jnp.maximum(discounted_optimum(imagined, discount).value - own_return, 0.0)
-    epsilon_model = _loss(occupancy, world.transition, model)
+    epsilon_model = kl_loss(occupancy, world.transition, model)
     flow = occupancy_optimal[..., None] * world.transition
     imagined_flow = discounted_occupancy(imagined, optimal, discount)[..., None] * model
     at_optimum = discounted_return(with_transition(world, model_at_optimum), optimal, discount)
     preferred = jnp.maximum(at_optimum - own_return, 0.0)
-    worst_loss = jnp.maximum(epsilon_model, _loss(occupancy_optimal, world.transition, model_at_optimum))
+    worst_loss = jnp.maximum(epsilon_model, kl_loss(occupancy_optimal, world.transition, model_at_optimum))
     distance_world = total_variation(occupancy_optimal, occupancy)
     return Verdict(
         regret,
@@ -89,13 +89,3 @@ def judge(instance: Instance) -> Verdict:
         epsilon_policy,
         preferred,
     )
-
-
-def _loss(occupancy: jax.Array, transition: jax.Array, model: jax.Array) -> jax.Array:
-    """ε_M = Σ μ KL(P ‖ P̂), as Σ P (x − log(1 + x)), x = P̂ / P − 1, and P̂ where P = 0: nothing cancels near x = 0."""
-    present = transition > 0
-    safe = jnp.where(present, transition, 1.0)
-    deviation = jnp.where(present, (model - safe) / safe, 0.0)
-    deviation = jnp.maximum(deviation, -1.0 + jnp.finfo(model.dtype).eps)  # P̂ = 0 is a large loss, not an infinite one
-    divergence = jnp.where(present, transition * (deviation - jnp.log1p(deviation)), model)
-    return jnp.sum(occupancy * jnp.sum(divergence, axis=-1))

@@ -14,7 +14,7 @@ import optax
 from sbmrl.theory.instances import make_world
 from sbmrl.theory.judge import THEOREMS, Instance, judge
 
-_LARGEST_DISCOUNT = 0.99
+_PRINTED = {"theorem_2_printed": "epsilon_2"}  # not a theorem: see docs/theory.md
 
 
 class Tightest(NamedTuple):
@@ -50,13 +50,13 @@ def _draw(key: jax.Array, num_states: int, num_actions: int) -> Logits:
     return drawn._replace(model=drawn.transition + close, model_at_optimum=drawn.transition + 0.1 * drawn.reward)
 
 
-def instance_of(logits: Logits, smallest_discount: float) -> Instance:
+def instance_of(logits: Logits, discounts: tuple[float, float]) -> Instance:
     """The instance behind the logits."""
     world = make_world(jax.nn.softmax(logits.transition), jnp.tanh(logits.reward), jax.nn.softmax(logits.initial))
-    discount = smallest_discount + (_LARGEST_DISCOUNT - smallest_discount) * jax.nn.sigmoid(logits.discount)
+    low, high = discounts
     return Instance(
         world,
-        discount,
+        low + (high - low) * jax.nn.sigmoid(logits.discount),
         jax.nn.softmax(logits.policy),
         jax.nn.softmax(logits.model),
         jax.nn.softmax(logits.model_at_optimum),
@@ -64,9 +64,9 @@ def instance_of(logits: Logits, smallest_discount: float) -> Instance:
 
 
 def used_share(instance: Instance, theorem: str) -> jax.Array:
-    """`[]`: (regret − ε_π) / (right-hand side − ε_π)."""
+    """`[]`: (regret − ε_π) / (right-hand side − ε_π); `theorem` is a key of THEOREMS or "theorem_2_printed"."""
     verdict = judge(instance)
-    epsilon = getattr(verdict, THEOREMS[theorem])
+    epsilon = getattr(verdict, (THEOREMS | _PRINTED)[theorem])
     return (verdict.regret - epsilon) / (getattr(verdict, theorem) - epsilon + 1e-12)
 
 
@@ -77,9 +77,9 @@ def tightest(
     num_steps: int = 400,
     learning_rate: float = 0.05,
     shape: tuple[int, int] = (3, 2),
-    smallest_discount: float = 0.0,
+    discounts: tuple[float, float] = (0.0, 0.99),
 ) -> Tightest:
-    """The largest share found by Adam from random starts, among discounts in (`smallest_discount`, 0.99)."""
+    """The largest share found by Adam from random starts, among `discounts` between the two given."""
     optimizer = optax.adam(learning_rate)
 
     def ascend(key: jax.Array) -> tuple[jax.Array, Instance]:
@@ -87,7 +87,7 @@ def tightest(
 
         def step(carry, _):
             logits, state, best, best_logits = carry
-            share, slope = jax.value_and_grad(lambda x: used_share(instance_of(x, smallest_discount), theorem))(logits)
+            share, slope = jax.value_and_grad(lambda x: used_share(instance_of(x, discounts), theorem))(logits)
             better = share > best
             best_logits = jax.tree.map(lambda new, old: jnp.where(better, new, old), logits, best_logits)
             updates, state = optimizer.update(jax.tree.map(jnp.negative, slope), state, logits)
@@ -95,7 +95,7 @@ def tightest(
 
         carry = (start, optimizer.init(start), jnp.array(-jnp.inf), start)
         (_, _, share, logits), _ = jax.lax.scan(step, carry, length=num_steps)
-        return share, instance_of(logits, smallest_discount)
+        return share, instance_of(logits, discounts)
 
     with jax.enable_x64(True):
         shares, instances = jax.jit(jax.vmap(ascend))(jax.random.split(jax.random.key(seed), num_starts))

@@ -5,13 +5,15 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
+from conftest import tiny_experiment
 
 from sbmrl.checks import check
 from sbmrl.config import choices
 from sbmrl.environments.tabular import make_world
 from sbmrl.learners.evolution import evolution
-from sbmrl.learners.gradient import gradient
+from sbmrl.learners.gradient import gradient, make_optimizer
 from sbmrl.options import EvolutionOptions, GradientOptions, Optimizer
 from sbmrl.presets import preset
 from sbmrl.program import make_train
@@ -22,9 +24,9 @@ TARGET = jnp.array([1.0, -2.0, 0.5])
 
 def climb(make, options, num_steps):
     """Maximise −‖x − TARGET‖² over x, the "strategy" being x itself."""
-    learner = make(
-        lambda key: jnp.zeros(3), lambda x: x, lambda profile: -jnp.sum((profile["x"] - TARGET) ** 2), options
-    )
+    more = (options,) if isinstance(options, EvolutionOptions) else ()
+    payoff = lambda profile: -jnp.sum((profile["x"] - TARGET) ** 2)  # noqa: E731
+    learner = make(lambda key: jnp.zeros(3), lambda x: x, payoff, make_optimizer(options), *more)
     outcome = lambda x: {"x": x}  # noqa: E731
     state = learner.init(jax.random.key(0), outcome)
     keys = jax.random.split(jax.random.key(1), num_steps)
@@ -44,6 +46,31 @@ def test_evolution_strategies_climb_without_a_gradient():
     params, info = climb(evolution, EvolutionOptions(population_size=64, standard_deviation=0.1), 300)
     np.testing.assert_allclose(params, TARGET, atol=0.2)
     assert set(info) == {"payoff", "best_payoff"}
+
+
+@pytest.mark.parametrize("optimizer", sorted(set(choices(Optimizer)) - {"lion"}))
+def test_every_step_but_lions_can_be_differentiated_also_where_the_gradient_is_zero(optimizer):
+    transform = make_optimizer(GradientOptions(optimizer=optimizer))
+
+    def after_two_steps(slope):
+        params, state = jnp.zeros(2), transform.init(jnp.zeros(2))
+        for _ in range(2):
+            updates, state = transform.update(slope * jnp.array([1.0, 0.0]), state, params)
+            params = optax.apply_updates(params, updates)
+        return jnp.sum(jnp.asarray(params))
+
+    assert bool(jnp.isfinite(jax.grad(after_two_steps)(0.3)))
+    assert bool(jnp.isfinite(jax.grad(after_two_steps)(0.0)))
+
+
+def test_any_optax_transformation_can_lead():
+    schedule = optax.chain(optax.clip(0.5), optax.sgd(optax.linear_schedule(0.5, 0.0, 8), momentum=0.9))
+    experiment = tiny_experiment("pal", "exact")
+    named, own = (
+        jax.jit(make_train(experiment, leader_optimizer=o))(jax.random.key(0)).final for o in (None, schedule)
+    )
+    assert bool(own.metrics["finite"])
+    assert not np.allclose(named.params["leader"]["logits"], own.params["leader"]["logits"])
 
 
 @pytest.mark.parametrize("learner", ["gradient", "evolution"])

@@ -1,6 +1,7 @@
 """The exact response: against brute force, ties for and against the leader, soft against hard, maximum likelihood."""
 
 import itertools
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,7 @@ from sbmrl.environments.tabular import make_world, random_mdp, with_transition
 from sbmrl.formulations import Knobs, make_formulation
 from sbmrl.game import random_rows, tabular_game
 from sbmrl.options import ExactOptions, TieBreaking
-from sbmrl.payoffs import LOSSES
+from sbmrl.payoffs import LOSSES, PAYOFFS
 from sbmrl.schemes.exact import exact
 
 KNOBS = Knobs(alpha=1.0, beta=1.0, reward="real_return", fit="fit")
@@ -86,6 +87,23 @@ def test_optimistic_ties_serve_the_leader_and_pessimistic_ones_harm_it():
         scheme = exact(game, formulation, ExactOptions(tie_breaking=tie_breaking))
         policy = scheme.respond(jax.random.key(0), {"model": model})
         assert int(jnp.argmax(policy[0, 0])) == action
+
+
+@pytest.mark.parametrize("loss", ["kl", "brier"])
+def test_ties_are_broken_for_the_leaders_own_payoff_also_where_episodes_end_early(loss):
+    """With no rewards everything ties; the leader's fit is a mean over decisions, so a longer episode may be better."""
+    mdp = make_world("simple_mdp_2").replace(horizon=3)
+    mdp = mdp.replace(reward=jnp.zeros_like(mdp.reward))
+    game, formulation = tabular_game(mdp, LOSSES[loss]), make_formulation("mal", KNOBS)
+    model = with_transition(mdp, 0.5 * mdp.transition + 0.5 * random_rows(jax.random.key(1), (3, 2, 3))).transition
+    policies = clocked_policies(2, 2, 3)  # of the two states in which something is decided
+    policies = jnp.concatenate([policies, jnp.broadcast_to(jnp.array([1.0, 0.0]), (len(policies), 3, 1, 2))], axis=2)
+    fit = lambda policy: PAYOFFS["fit"].exact(game.measurement, {"policy": policy, "model": model})  # noqa: E731
+    payoffs = jax.vmap(fit)(policies)
+    for tie_breaking, extreme in (("optimistic", payoffs.max()), ("pessimistic", payoffs.min())):
+        scheme = exact(game, formulation, ExactOptions(tie_breaking=cast(TieBreaking, tie_breaking)))
+        answer = scheme.respond(jax.random.key(0), {"model": model})
+        assert float(fit(answer)) == pytest.approx(float(extreme), abs=1e-5)
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])

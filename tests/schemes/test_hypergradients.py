@@ -11,7 +11,7 @@ from conftest import tiny_experiment
 from sbmrl.environments.catalogue import named_world
 from sbmrl.environments.closed_forms import expected_reward, finite_horizon_return
 from sbmrl.environments.planning import soft_optimum
-from sbmrl.environments.tabular import make_mdp, with_transition
+from sbmrl.environments.tabular import make_mdp, random_mdp, with_transition
 from sbmrl.game import random_rows
 from sbmrl.options import GradientOptions, Optimizer
 from sbmrl.payoffs import exact_payoff
@@ -87,13 +87,13 @@ def test_the_soft_optimum_solves_its_equation_and_says_when_it_does_not():
     assert float(stopped.residual) > 1e-2
 
 
-def inner_solver(formulation, unroll, num_inner_steps=6, optimizer: Optimizer = "sgd"):
-    follower = GradientOptions(optimizer=optimizer, learning_rate=0.5)
+def inner_solver(formulation, unroll, num_inner_steps=6, optimizer: Optimizer = "sgd", learning_rate=0.5, mdp=None):
+    follower = GradientOptions(optimizer=optimizer, learning_rate=learning_rate)
     experiment = tiny_experiment(formulation, "inner_outer", "gradient", allow_void=True)
     experiment = dataclasses.replace(
         experiment, unroll=unroll, num_inner_steps=num_inner_steps, follower=follower, loss="kl"
     )
-    return make_solver(experiment, world())
+    return make_solver(experiment, mdp or world())
 
 
 def adapted(solver, leader):
@@ -168,10 +168,14 @@ def test_the_response_to_the_present_leader_is_the_present_follower(float64):
 
 def test_pal_unrolled_to_convergence_has_the_gradient_of_the_exact_response(float64):
     """The fitted model converges to the truth whatever the policy, so J(π, M̂^π) has the gradient of J(π, M)."""
-    solver = inner_solver("pal", unroll=4000, num_inner_steps=4000)
-    logits = jax.random.normal(jax.random.key(5), (2, 2), jnp.float64)
+    mdp = jax.tree.map(lambda x: x.astype(jnp.float64), random_mdp(jax.random.key(0), 3, 2, 10.0, horizon=10))
+    mdp = mdp.replace(transition=mdp.transition / mdp.transition.sum(-1, keepdims=True))
+    solver = inner_solver("pal", unroll=600, num_inner_steps=600, optimizer="sgd", learning_rate=5.0, mdp=mdp)
+    logits = jax.random.normal(jax.random.key(5), (3, 2), jnp.float64)
     table = solver.game.seats["policy"].table
     state = adapted(solver, table(logits))
     slope = jax.grad(lambda x: payoff_of(solver, state, {"model_return": 1.0}, x))(logits)
-    exact = jax.grad(lambda x: finite_horizon_return(solver.game.mdp, table(x)))(logits)
-    np.testing.assert_allclose(slope, exact, rtol=0.05)
+    exact = jax.grad(lambda x: finite_horizon_return(mdp, table(x)))(logits)
+    differences = finite_differences(lambda x: payoff_of(solver, state, {"model_return": 1.0}, x), logits)
+    np.testing.assert_allclose(slope, exact, rtol=1e-4)
+    np.testing.assert_allclose(slope, differences, rtol=1e-4)

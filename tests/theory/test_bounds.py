@@ -128,6 +128,26 @@ def test_certificates_bound_the_regret_on_every_named_world(name):
             assert regret <= float(bound) + slack
 
 
+def test_a_nearly_right_model_keeps_its_small_loss():
+    """In float32 a loss of 1e-8 is below the rounding of KL as a difference of logarithms; its root is not small."""
+    mdp = make_world("simple_mdp_2_endless")
+    policy = random_rows(jax.random.key(0), (3, 2))
+    model = mdp.transition.at[1, 1].add(jnp.array([-6e-5, 6e-5, 0.0]))
+    with jax.enable_x64(True):
+        precise = certify(*jax.tree.map(lambda x: x.astype(jnp.float64), (mdp, policy, model, model)))
+    rough = certify(mdp, policy, model, model)
+    assert float(rough.epsilon_model) == pytest.approx(float(precise.epsilon_model), rel=0.02)
+    assert float(rough.theorem_2) == pytest.approx(float(precise.theorem_2), rel=0.02)
+
+
+def test_the_hidden_pair_looks_poor_in_the_model():
+    with jax.enable_x64(True):
+        keys = jax.random.split(jax.random.key(0), 400)
+        drawn = jax.jit(jax.vmap(lambda key: FAMILIES["hidden_reward"](Draws(key, 3, 2))))(keys)
+        verdict = jax.jit(jax.vmap(judge))(drawn)
+        assert float((verdict.regret > 1e-6).mean()) > 0.5
+
+
 @pytest.mark.parametrize("name", FOOLING_MODELS)
 def test_at_a_fooling_model_only_the_distance_warns(name):
     """MAL's loss is 0 and its policy best-responds; theorem 1 holds by its distance alone, theorem 2 asks for more."""

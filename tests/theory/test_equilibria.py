@@ -22,6 +22,10 @@ def test_the_truth_is_an_equilibrium_and_pal_takes_the_best(name):
     found = enumerate_equilibria(mdp, DISCOUNT)
     optimum = float(discounted_optimum(mdp, DISCOUNT).value)
     assert found.pal_return == pytest.approx(optimum, rel=1e-4, abs=1e-4)
+    for policy in found.pal:
+        assert float(discounted_return(mdp, jnp.asarray(policy), DISCOUNT)) == pytest.approx(
+            optimum, rel=1e-3, abs=1e-3
+        )
     assert found.optimistic_returns.max() == pytest.approx(optimum, rel=1e-4, abs=1e-4)
     assert found.pessimistic_returns.max() == pytest.approx(optimum, rel=1e-4, abs=1e-4)
     for policy, value in zip(found.optimistic, found.optimistic_returns, strict=True):
