@@ -47,7 +47,7 @@ def sweep(formulation: str, agent_reward: str, loss: str, on_random: bool) -> li
 
 def draw(curves: list[dict[str, Any]]) -> Figure:
     """Left the poster's world, right the random ones; solid KL, dashed Brier; bands are intervals."""
-    figure = Figure(figsize=(10.0, 3.8), layout="constrained")
+    figure = Figure(figsize=(10.0, 4.1), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, place in zip(panels, ("simple_mdp_2", "random"), strict=True):
         for curve in curves:
@@ -69,7 +69,7 @@ def draw(curves: list[dict[str, Any]]) -> Figure:
         panels[0].plot([], [], color=colour, label=name)
     panels[0].plot([], [], "-", color="#444444", label="KL")
     panels[0].plot([], [], "--", color="#444444", label="Brier")
-    panels[0].legend(frameon=False, fontsize=8)
+    figure.legend(*panels[0].get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside lower center", ncols=5)
     return figure
 
 
