@@ -69,7 +69,9 @@ def draw(curves: list[dict[str, Any]]) -> Figure:
         panels[0].plot([], [], color=colour, label=name)
     panels[0].plot([], [], "-", color="#444444", label="KL")
     panels[0].plot([], [], "--", color="#444444", label="Brier")
-    figure.legend(*panels[0].get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside lower center", ncols=5)
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside lower center", ncols=5
+    )
     return figure
 
 

@@ -19,7 +19,7 @@ SHAPES = ((3, 2), (5, 3), (8, 2))  # (S, A)
 RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE = 1e-9, 1e-10
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
 NUM_BINS = 10_000
-_BATCH = 20_000
+_BATCH = 4_096  # always, so that a program is compiled once for any number of instances
 _CPU_LEVEL = 1  # of XLA's optimisation: most of the time is spent in LAPACK
 
 
@@ -115,7 +115,7 @@ def _batches(num_instances: int, key: jax.Array) -> Iterator[tuple[str, Verdict]
     cells = list(itertools.product(SHAPES, FAMILIES))
     for number, (shape, family) in enumerate(cells):
         share = num_instances // len(cells) + (number < num_instances % len(cells))
-        size = -(-min(_BATCH, max(share, 1)) // mesh.size) * mesh.size
+        size = -(-_BATCH // mesh.size) * mesh.size
         own_key = jax.random.fold_in(key, number)
 
         def draw_one(key: jax.Array, family: str = family, shape: tuple[int, int] = shape) -> Instance:

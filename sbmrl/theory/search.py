@@ -82,7 +82,7 @@ def tightest(
     """The largest share found by Adam from random starts, among `discounts` between the two given."""
     optimizer = optax.adam(learning_rate)
 
-    def ascend(key: jax.Array) -> tuple[jax.Array, Instance]:
+    def ascend(key: jax.Array, discounts: tuple[float, float]) -> tuple[jax.Array, Instance]:
         start = _draw(key, *shape)
 
         def step(carry, _):
@@ -98,6 +98,7 @@ def tightest(
         return share, instance_of(logits, discounts)
 
     with jax.enable_x64(True):
-        shares, instances = jax.jit(jax.vmap(ascend))(jax.random.split(jax.random.key(seed), num_starts))
+        keys = jax.random.split(jax.random.key(seed), num_starts)
+        shares, instances = jax.jit(jax.vmap(ascend, (0, None)))(keys, discounts)
         best = int(jnp.nanargmax(shares))
         return Tightest(float(shares[best]), jax.tree.map(lambda x: np.asarray(x[best]), instances))
