@@ -16,7 +16,7 @@ SEEDS, NUM_RANDOM = 64, 256
 RANDOM_START = GradientOptions(learning_rate=0.05, initial="random")
 # What is changed in the practical preset; each line stands alone.
 CHANGES: dict[str, dict[str, Any]] = {
-    "as in the paper": {},
+    "the practical preset": {},
     "starts at a random model": {"leader": RANDOM_START},
     "… little wide data (10 transitions)": {"leader": RANDOM_START, "num_initial_transitions": 10},
     "… and keeps only the newest data": {
