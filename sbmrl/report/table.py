@@ -113,7 +113,8 @@ def _interval(bounds: dict[str, float | None], form: str) -> str:
 
 def certificate_line(row: Row) -> str:
     """The medians over the seeds of what the theorems say of a cell (docs/theory.md)."""
-    known = {name: "–" if value is None else f"{value:.3g}" for name, value in row["certificate"].items()}
+    shown = {name: value if value is None else round(value, 9) for name, value in row["certificate"].items()}
+    known = {name: "–" if value is None else f"{value:.3g}" for name, value in shown.items()}
     return (
         f"certificate of {title(row)}: ε_M = {known['epsilon_model']}, ε_π = {known['epsilon_policy']}, regret ≤ "
         f"{known['theorem_1_model']} (theorem 1, distance in the model); ε_M = {known['epsilon_model_2']}, ε_π = "
