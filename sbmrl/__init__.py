@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     )
     from sbmrl.presets import preset
     from sbmrl.program import hyper_parameters, make_program, make_train
-    from sbmrl.sweep.execute import run_cell
+    from sbmrl.sweep.execute import Engine
+    from sbmrl.sweep.plan import Plan, make_plan
 
 _HOMES = {
     "config": ("Experiment",),
@@ -40,11 +41,13 @@ _HOMES = {
     ),
     "presets": ("preset",),
     "program": ("hyper_parameters", "make_program", "make_train"),
-    "sweep.execute": ("run_cell",),
+    "sweep.execute": ("Engine",),
+    "sweep.plan": ("Plan", "make_plan"),
 }
 _MODULES = {name: f"sbmrl.{module}" for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Engine",
     "EvolutionOptions",
     "ExactOptions",
     "Experiment",
@@ -53,15 +56,16 @@ __all__ = [
     "ImplicitOptions",
     "InputError",
     "PPOOptions",
+    "Plan",
     "TabularMDP",
     "hyper_parameters",
     "make_mdp",
+    "make_plan",
     "make_program",
     "make_train",
     "make_world",
     "preset",
     "random_mdp",
-    "run_cell",
 ]
 __version__ = "0.1.0"
 

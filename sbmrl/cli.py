@@ -4,6 +4,7 @@ Bad input ends in one line on stderr and exit code 2, before anything is written
 """
 
 import contextlib
+import dataclasses
 import importlib
 import io
 import re
@@ -14,7 +15,7 @@ from typing import Any, NoReturn
 import tyro
 
 from sbmrl.checks import check, require_count
-from sbmrl.commands.options import Draw, Evaluate, List, Reproduce, RunOptions, Theory, Train
+from sbmrl.commands.options import Draw, Evaluate, List, Reproduce, RunOptions, Sweep, SweepOptions, Theory, Train
 from sbmrl.config import SCHEMES, Experiment
 from sbmrl.errors import InputError, require, require_known
 from sbmrl.formulations import FORMULATIONS
@@ -24,6 +25,7 @@ from sbmrl.presets import PRESETS, preset
 COMMANDS: dict[str, tuple[type, str]] = {
     "reproduce": (Reproduce, "all four rows of the poster's table"),
     "train": (Train, "one formulation in one world, many seeds"),
+    "sweep": (Sweep, "formulations over a grid of hyper-parameters"),
     "evaluate": (Evaluate, "evaluate a finished run again, exactly and by sampling"),
     "theory": (Theory, "check the theorems on random worlds; counts, tightness, figure"),
     "list": (List, "worlds, formulations, schemes and presets"),
@@ -74,11 +76,9 @@ def _dispatch(arguments: list[str]) -> None:
         return
     command, rest = arguments[0], arguments[1:]
     require_known(command, "command", COMMANDS)
-    if command == "train":
-        experiment, options = parse_train(rest)
-        from sbmrl.commands.training import train
-
-        train(experiment, options)
+    if command in _PARSERS:
+        parsed = _PARSERS[command](rest)
+        getattr(importlib.import_module("sbmrl.commands.training"), command)(*parsed)
         return
     config = _parse(COMMANDS[command][0], rest, f"sbmrl {command}")
     _check_command(config)
@@ -90,6 +90,7 @@ def _check_command(config: Any) -> None:
     if isinstance(config, Reproduce):
         require_known(config.preset, "preset", PRESETS)
         _check_run(config.num_seeds, config.seed)
+        _check_seconds(config.checkpoint_seconds)
     elif isinstance(config, Evaluate):
         require_count(config.num_episodes, "num_episodes")
         _check_seed(config.seed)
@@ -115,19 +116,68 @@ def parse_train(arguments: Sequence[str]) -> tuple[Experiment, RunOptions]:
     Raises:
         InputError: an unknown name, or a value that is not allowed.
     """
-    named = [argument for argument in arguments[:1] if not argument.startswith("-")]
+    formulations, rest = _take_formulations(arguments)
+    require(len(formulations) == 1, "formulation", "must be one; `sbmrl sweep` takes several", " ".join(formulations))
+    return _parse_run(Train, RunOptions(), formulations[0], rest, "sbmrl train")
+
+
+def parse_sweep(arguments: Sequence[str]) -> tuple[list[Experiment], SweepOptions]:
+    """`FORMULATION… [--grid FIELD=VALUES]… […]`: one experiment a formulation, and how the sweep is run.
+
+    Raises:
+        InputError: an unknown name, or a value that is not allowed.
+    """
+    formulations, rest = _take_formulations(arguments)
+    grid, rest = _take_grid(rest)
+    parsed = [_parse_run(Sweep, SweepOptions(), name, rest, "sbmrl sweep") for name in formulations]
+    return [experiment for experiment, _ in parsed], dataclasses.replace(parsed[0][1], grid=grid)
+
+
+def _take_formulations(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The names in front of the options, and all else."""
+    count = next((i for i, a in enumerate(arguments) if a.startswith("-") or "=" in a), len(arguments))
     asks_help = any(flag in arguments for flag in _HELP)
-    require(bool(named) or asks_help, "formulation", f"must come first, one of {', '.join(FORMULATIONS)}", "nothing")
-    formulation = named[0] if named else "mal"
-    require_known(formulation, "formulation", FORMULATIONS)
+    require(count > 0 or asks_help, "formulation", f"must come first, one of {', '.join(FORMULATIONS)}", "nothing")
+    for name in arguments[:count]:
+        require_known(name, "formulation", FORMULATIONS)
+    return list(arguments[:count]) or ["mal"], list(arguments[count:])
+
+
+def _take_grid(arguments: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
+    """The values of every --grid, and all else."""
+    grid, rest, waiting = [], [], False
+    for argument in arguments:
+        if waiting:
+            grid.append(argument)
+            waiting = False
+        elif argument.startswith("--grid="):
+            grid.append(argument.removeprefix("--grid="))
+        elif argument == "--grid":
+            waiting = True
+        else:
+            rest.append(argument)
+    require(not waiting, "grid", "must look like alpha=0:1:11 or leader.learning_rate=1e-4,3e-4", "nothing")
+    return tuple(grid), rest
+
+
+def _parse_run(command: type, options: Any, formulation: str, arguments: Sequence[str], program: str) -> Any:
+    """(experiment, options) of one formulation: the preset, the scheme and the learner set the defaults."""
     chosen, rest = _take_choices(arguments)
     defaults = preset(chosen["preset"] or "poster", formulation, chosen["scheme"], chosen["learner"])
-    shown = Train(defaults, RunOptions(), chosen["preset"] or "poster", learner_name(defaults.leader))
-    parsed = _parse(Train, rest, "sbmrl train", shown)
+    shown = command(defaults, options, chosen["preset"] or "poster", learner_name(defaults.leader))
+    parsed = _parse(command, [formulation, *rest], program, shown)
     _check_run(parsed.run.num_seeds, parsed.run.seed)
+    if parsed.run.chunk_size is not None:
+        require_count(parsed.run.chunk_size, "chunk_size")
+    _check_seconds(parsed.run.checkpoint_seconds)
     return check(parsed.experiment), parsed.run
 
 
+def _check_seconds(seconds: float) -> None:
+    require(seconds > 0, "checkpoint_seconds", "must be positive", seconds)
+
+
+_PARSERS = {"train": parse_train, "sweep": parse_sweep}
 _CHOICES = {"preset": PRESETS, "scheme": SCHEMES, "learner": LEARNERS}
 
 

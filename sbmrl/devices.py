@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-from jax.sharding import AxisType, Mesh, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 AXIS = "seed"
 _LEVEL = "xla_backend_optimization_level"
@@ -14,6 +14,11 @@ _LEVEL = "xla_backend_optimization_level"
 def make_mesh(devices: Sequence[Any]) -> Mesh:
     """The devices in a row."""
     return jax.make_mesh((len(devices),), (AXIS,), axis_types=(AxisType.Auto,), devices=devices)
+
+
+def over_devices(mesh: Mesh) -> NamedSharding:
+    """The leading axis spread over the devices."""
+    return NamedSharding(mesh, PartitionSpec(AXIS))
 
 
 def map_over_devices(

@@ -62,6 +62,19 @@ def refused(capsys, *arguments):
         ("draw simple_mdp_3", "env: 'simple_mdp_3' is unknown; did you mean"),
         ("draw simple_mdp_2 --run-seed -1", "run_seed"),
         ("list everything", "everything"),
+        ("sweep", "formulation: must come first"),
+        ("sweep mal mall", "did you mean 'mal'"),
+        ("train mal pal", "`sbmrl sweep` takes several"),
+        ("sweep mal --grid", "grid: must look like alpha=0:1:11"),
+        ("sweep mal --grid alpha", "grid: must look like alpha=0:1:11"),
+        ("sweep mal_random_noise --grid alfa=1", "grid: 'alfa' is unknown; did you mean 'alpha'"),
+        ("sweep mal_random_noise --grid alpha=2", "alpha: must be in [0, 1]"),
+        ("sweep mal_random_noise --grid alpha=", "must have at least one value"),
+        ("sweep mal --grid alpha=0:1:3", "must change one of the formulations"),
+        ("sweep mal mal", "must not have a cell twice"),
+        ("sweep mal --chunk-size 0", "chunk_size: must be a whole number of at least 1"),
+        ("train mal --checkpoint-seconds 0", "checkpoint_seconds: must be positive"),
+        ("train mal --resume --out absent", "no plan.json"),
         ("theory --num-instances 0", "num_instances: must be a whole number of at least 1"),
         ("theory --seed -1", "seed: must be a whole number of at least 0"),
         ("train mal --scheme exat", "scheme: 'exat' is unknown; did you mean 'exact'"),
@@ -254,6 +267,9 @@ def test_a_checkpoint_of_another_shape_is_named(reproduced, tmp_path, capsys):
 
     run = tmp_path / "run"
     shutil.copytree(reproduced / "pal", run)
-    shutil.rmtree(run / "checkpoint")
-    shutil.copytree(reproduced / "mal" / "checkpoint", run / "checkpoint")
-    assert "checkpoint: cannot be restored" in refused(capsys, "evaluate", str(run))
+    shutil.rmtree(run / "chunks")
+    shutil.copytree(reproduced / "mal" / "chunks", run / "chunks")
+    assert "00000000: cannot be restored" in refused(capsys, "evaluate", str(run))
+    state = next(path for path in (run / "chunks" / "00000000" / "state").rglob("*") if path.is_file())
+    state.write_bytes(state.read_bytes() + b"0")
+    assert "has another checksum" in refused(capsys, "evaluate", str(run))

@@ -14,7 +14,7 @@ from sbmrl.config import traced_fields
 from sbmrl.errors import InputError
 from sbmrl.formulations import FORMULATIONS
 from sbmrl.program import finish_key, make_program, make_train
-from sbmrl.sweep.execute import run_cell, seed_keys, traced_values
+from sbmrl.sweep.execute import Engine, all_runs, seed_keys, traced_values
 
 
 @pytest.mark.parametrize("formulation", FORMULATIONS)
@@ -87,7 +87,7 @@ def test_hyper_parameters_are_an_axis_and_cost_one_compile():
 
 def test_chunked_and_sharded_equals_whole():
     experiment = tiny_experiment("mal")
-    cell = run_cell(experiment, make_program(experiment), num_seeds=5)  # 4 devices: padded to 8
+    cell = Engine(experiment, make_program(experiment), width=5).run(all_runs(5))  # 4 devices: padded to 8
     whole = jax.jit(jax.vmap(make_train(experiment)))(seed_keys(0, 5))
     assert cell.final.policy.shape[0] == 5
     for one, other in zip(jax.tree.leaves(cell.final), jax.tree.leaves(whole.final), strict=True):
@@ -99,7 +99,7 @@ def test_chunked_and_sharded_equals_whole():
 def test_a_seed_does_not_depend_on_how_many_run_beside_it():
     experiment = tiny_experiment("pal")
     program = make_program(experiment)
-    few, many = (run_cell(experiment, program, num_seeds=count) for count in (4, 8))
+    few, many = (Engine(experiment, program, width=count).run(all_runs(count)) for count in (4, 8))
     np.testing.assert_allclose(few.final.model, many.final.model[:4], rtol=1e-4, atol=1e-5)
 
 

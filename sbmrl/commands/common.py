@@ -1,14 +1,12 @@
 """What several commands need: where output goes, and progress."""
 
-import contextlib
 import datetime
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from sbmrl.sweep import execute
 
@@ -26,19 +24,45 @@ def default_directory(name: str) -> Path:
     return Path("runs") / f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
 
 
-@contextlib.contextmanager
-def bar(name: str, total: int) -> Iterator[Callable[[execute.Progress], None]]:
-    """A progress bar on a terminal; elsewhere a plain line at the end of each stage. Yields "one record is done"."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    shown = Progress(*columns, TimeRemainingColumn(), console=console(stderr=True), disable=not sys.stderr.isatty())
-    task, start = shown.add_task(f"{name} compiling", total=total), time.perf_counter()
+class Bar:
+    """The progress of one cell: a bar on a terminal, elsewhere a plain line a chunk."""
 
-    def advance(progress: execute.Progress) -> None:
-        shown.update(task, advance=1, description=f"{name} {progress.stage}")
-        if shown.disable and progress.record == progress.num_records:
-            seconds = time.perf_counter() - start
-            steps = progress.steps * len(next(iter(progress.metrics.values())))
-            print(f"{name}: {progress.stage} done, {steps:,} steps, {seconds:.0f} s", file=sys.stderr, flush=True)
+    def __init__(self, name: str, num_runs: int, num_records: int) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[told]}"))
+        self.shown = Progress(
+            *columns,
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console(stderr=True),
+            disable=not sys.stderr.isatty(),
+        )
+        self.name, self.num_runs, self.num_records = name, num_runs, num_records
+        self.task = self.shown.add_task(f"{name} compiling", total=num_runs * num_records, told="")
+        self.start, self.steps = time.perf_counter(), 0
+        self.previous: execute.Progress | None = None
 
-    with shown:
-        yield advance
+    def __enter__(self) -> "Bar":
+        self.shown.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.shown.stop()
+
+    def record(self, progress: execute.Progress, done: int) -> None:
+        """One record of a chunk is done, `done` runs in earlier chunks."""
+        count = len(next(iter(progress.metrics.values())))
+        before = self.previous
+        same = before is not None and before.stage == progress.stage and before.record == progress.record - 1
+        self.steps += (progress.steps - (before.steps if same and before is not None else 0)) * count
+        self.previous = progress
+        rate = self.steps / max(time.perf_counter() - self.start, 1e-9)
+        told = f"{done:,} of {self.num_runs:,} runs, {rate:,.0f} steps/s"
+        self.shown.update(self.task, advance=count, description=f"{self.name} {progress.stage}", told=told)
+        if self.shown.disable and progress.record == progress.num_records:
+            seconds = time.perf_counter() - self.start
+            line = f"{self.name}: {progress.stage} done, runs {done:,} to {done + count:,} of {self.num_runs:,}"
+            print(f"{line}, {rate:,.0f} steps/s, {seconds:.0f} s", file=sys.stderr, flush=True)
+
+    def warn(self, line: str) -> None:
+        """Say something that does not stop the run."""
+        print(f"warning: {line}", file=sys.stderr, flush=True)

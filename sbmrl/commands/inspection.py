@@ -61,16 +61,18 @@ def _reload(run: Path, num_episodes: int, seed: int) -> _Reloaded:
     Raises:
         InputError: a file of the run is missing, damaged or of another program.
     """
-    experiment, num_seeds, _ = store.load_config(run)
-    experiment = dataclasses.replace(experiment, num_eval_episodes=num_episodes)
+    config = store.load_config(run)
+    experiment = dataclasses.replace(config.experiment, num_eval_episodes=num_episodes)
     mdp = make_mdp(load_world(run / "world.json"))
     program = make_program(experiment, mdp)
-    keys = execute.seed_keys(seed, num_seeds)
-    hyper = execute.traced_values(experiment)
-    like = jax.eval_shape(jax.vmap(program.init, (0, None)), keys, hyper)
-    state = store.load_state(run, like)
-    final = jax.jit(jax.vmap(program.finish, (0, None, 0)))(keys, hyper, state)
-    return _Reloaded(experiment, mdp, jax.tree.map(np.asarray, final))
+    fixed = execute.traced_values(experiment)
+    like = jax.eval_shape(program.init, jax.random.key(0), fixed)
+    finish = jax.jit(jax.vmap(lambda key, own, state: program.finish(key, {**fixed, **own}, state)))
+    finals = []
+    for chunk in store.load_chunks(run, config, like):
+        keys = execute.seed_keys(seed, chunk.runs.seeds)
+        finals.append(jax.tree.map(np.asarray, finish(keys, dict(chunk.runs.hyper), chunk.state)))
+    return _Reloaded(experiment, mdp, jax.tree.map(lambda *parts: np.concatenate(parts), *finals))
 
 
 def evaluate(config: Evaluate) -> None:
@@ -81,9 +83,10 @@ def evaluate(config: Evaluate) -> None:
     for column in ("run", "seeds", "exact return", "stored", "largest difference", "sampled [95 %]", "fooled"):
         table.add_column(column, justify="left" if column == "run" else "right")
     for run in runs:
-        stored = store.load_results(run).filter(pl.col("finite"))
+        stored = store.load_results(run)
         metrics = _reload(run, config.num_episodes, config.seed).final.metrics
-        finite = stored["seed"].to_numpy()
+        finite = np.flatnonzero(stored["finite"].to_numpy())
+        stored = stored.filter(pl.col("finite"))
         exact = np.asarray(metrics["exact_return"])[finite]
         sampled = mean_interval(np.asarray(metrics["sampled_return"])[finite])
         table.add_row(

@@ -25,6 +25,10 @@ class Reproduce:
     """Root of all random numbers; a seed's key is fold_in(root, seed number)."""
     wandb: Literal["disabled", "offline", "online"] = "disabled"
     """Weights & Biases: one run per row."""
+    resume: bool = False
+    """Go on with what an earlier run of the same command left in --out."""
+    checkpoint_seconds: float = 300.0
+    """Seconds between two checkpoints inside a chunk."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,6 +43,20 @@ class RunOptions:
     """Root of all random numbers; a seed's key is fold_in(root, seed number)."""
     wandb: Literal["disabled", "offline", "online"] = "disabled"
     """Weights & Biases: "offline" needs no account."""
+    chunk_size: int | None = None
+    """Runs side by side; as many as the memory allows, where not said."""
+    resume: bool = False
+    """Go on with what an earlier run of the same command left in --out."""
+    checkpoint_seconds: float = 300.0
+    """Seconds between two checkpoints inside a chunk."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepOptions(RunOptions):
+    """How the sweep is run."""
+
+    grid: tuple[str, ...] = ()
+    """An axis, alpha=0:1:11, leader.learning_rate=1e-4,3e-4 or log:1e-5:1e-3:5; give --grid once for each."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,6 +106,18 @@ class Train:
 
     experiment: Annotated[Experiment, tyro.conf.arg(name="")]
     run: Annotated[RunOptions, tyro.conf.arg(name="")]
+    preset: str = "poster"
+    """Budget and networks behind the defaults: "poster", "fast" or "practical"."""
+    learner: str = "ppo"
+    """How the leader learns: "ppo", "gradient" or "evolution"; its options are --leader.…"""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sweep:
+    """Train formulations over a grid of hyper-parameters; preset, scheme and learner set every default shown here."""
+
+    experiment: Annotated[Experiment, tyro.conf.arg(name="")]
+    run: Annotated[SweepOptions, tyro.conf.arg(name="")]
     preset: str = "poster"
     """Budget and networks behind the defaults: "poster", "fast" or "practical"."""
     learner: str = "ppo"

@@ -1,7 +1,7 @@
 """The formulation table: one row a cell, beside the poster's numbers."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,8 +26,8 @@ RESIDUAL_TOLERANCE = 0.01  # an inner solver further from its equation than this
 Row = dict[str, Any]
 
 
-def make_row(results: pl.DataFrame, seconds: float) -> Row:
-    """The statistics of one cell. Diverged seeds (`finite = false`) are counted and kept out of every number."""
+def make_row(results: pl.DataFrame, seconds: float, point: Mapping[str, float] | None = None) -> Row:
+    """The statistics of one point of a cell. Diverged seeds (`finite = false`) are counted, but in no other number."""
     finite = results.filter(pl.col("finite"))
     returns, count = finite["exact_return"].to_numpy(), len(finite)
     head = results.row(0, named=True)
@@ -37,6 +37,7 @@ def make_row(results: pl.DataFrame, seconds: float) -> Row:
     best_responding = int((finite[gap] <= FOLLOWER_TOLERANCE).sum())
     return {
         **{name: head[name] for name in ("formulation", "scheme", "learner", "env", "alpha", "loss", "agent_reward")},
+        "point": dict(point or {}),
         "num_seeds": len(results),
         "num_diverged": len(results) - count,
         "exact_return": _bounds(mean_interval(returns)),
@@ -98,7 +99,9 @@ def cells(row: Row) -> list[str]:
 
 def title(row: Row) -> str:
     """The formulation's name in print, with what departs from the default."""
-    return FORMULATIONS[row["formulation"]].title + (" (paid in the model)" if row["agent_reward"] == "model" else "")
+    where = " (paid in the model)" if row["agent_reward"] == "model" else ""
+    axes = "".join(f", {name} {value:g}" for name, value in row["point"].items())
+    return FORMULATIONS[row["formulation"]].title + where + axes
 
 
 def _value(bounds: dict[str, float | None], form: str) -> str:

@@ -1,7 +1,7 @@
 """Weights & Biases: one run per cell, aggregates over seeds against environment steps. Never in a run's way."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -46,18 +46,18 @@ class Tracker:
         if run is not None:
             self._guard(lambda: run.log(aggregate(progress)))
 
-    def finish(self, results: Any, row: Mapping[str, Any]) -> None:
-        """Log the per-seed finals as a table and the cell's row as the summary, and close the run."""
+    def finish(self, results: Any, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Log the per-seed finals as a table and the cell's rows as the summary, and close the run."""
         run = self._run
         if run is not None:
-            self._guard(lambda: _finish(run, results, row))
+            self._guard(lambda: _finish(run, results, rows))
 
 
-def _finish(run: Any, results: Any, row: Mapping[str, Any]) -> None:
+def _finish(run: Any, results: Any, rows: Sequence[Mapping[str, Any]]) -> None:
     import wandb
 
     run.log({"results": wandb.Table(columns=results.columns, data=[list(line) for line in results.iter_rows()])})
-    run.summary.update({"table": dict(row)})
+    run.summary.update({"table": [dict(row) for row in rows]})
     run.finish()
 
 

@@ -2,28 +2,29 @@
 
 | file | what |
 |---|---|
-| config.json | the experiment, seeds, and the command's options |
+| config.json | the experiment, its axes, seeds |
 | world.json | the world's arrays, in the user's MDP format |
+| chunks/<first run>/ | a finished chunk: results, curves, trained state (orbax), checksums |
 | meta.json | versions, devices, git state, seconds |
-| results.parquet | one row a seed |
+| results.parquet | one row a run |
 | metrics.parquet | long learning curves: stage, steps, seed, metric, value |
-| checkpoint/ | the trained state of all seeds (orbax) |
-| table.md, table.json | the row of the table |
+| table.md, table.json | a row of the table for each point |
 """
 
 import importlib.metadata
+import io
 import json
 import os
 import platform
+import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 import polars as pl
 
 from sbmrl import __version__
@@ -32,8 +33,11 @@ from sbmrl.config import Experiment, from_dict, to_dict
 from sbmrl.environments.tabular import TabularMDP
 from sbmrl.errors import InputError, require
 from sbmrl.options import learner_name
+from sbmrl.program import Program
 from sbmrl.stackelberg import GameState
-from sbmrl.sweep.execute import Cell
+from sbmrl.sweep.checkpoint import damage, read_state, write_manifest, write_state
+from sbmrl.sweep.execute import Cell, Progress, Runs, all_runs, part
+from sbmrl.sweep.plan import Axis, CellPlan, Plan
 from sbmrl.theory.bounds import Certificate
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "distrax", "orbax-checkpoint", "numpy", "polars", "wandb")
@@ -123,10 +127,15 @@ def _git_state() -> dict[str, Any] | None:
         return None
 
 
-def save_config(out: Path, experiment: Experiment, mdp: TabularMDP, num_seeds: int, root_seed: int) -> None:
+def save_config(directory: Path, cell: CellPlan, plan: Plan, mdp: TabularMDP) -> None:
     """Write config.json and world.json, before training starts."""
-    config = {"num_seeds": num_seeds, "seed": root_seed, "experiment": to_dict(experiment)}
-    write_json(out / "config.json", config)
+    config = {
+        "num_seeds": plan.num_seeds,
+        "seed": plan.seed,
+        "axes": [[axis.name, list(axis.values)] for axis in cell.axes],
+        "experiment": to_dict(cell.experiment),
+    }
+    write_json(directory / "config.json", config)
     world = {
         "name": mdp.name,
         "transition": np.asarray(mdp.transition, np.float64).tolist(),
@@ -135,107 +144,197 @@ def save_config(out: Path, experiment: Experiment, mdp: TabularMDP, num_seeds: i
         "terminal": [state for state, ends in enumerate(mdp.terminal) if ends],
         "horizon": mdp.horizon,
     }
-    write_json(out / "world.json", world)
+    write_json(directory / "world.json", world)
 
 
-def results_frame(cell: Cell, experiment: Experiment, mdp: TabularMDP) -> pl.DataFrame:
-    """One row a seed."""
-    num_seeds = len(cell.final.metrics["exact_return"])
+def results_frame(finished: Cell, runs: Runs, cell: CellPlan, mdp: TabularMDP) -> pl.DataFrame:
+    """One row a run: what the cell is, the values of its axes, the seed, the final numbers."""
+    experiment, count = cell.experiment, len(runs)
     columns: dict[str, Any] = {
-        "formulation": [experiment.formulation] * num_seeds,
-        "scheme": [experiment.scheme] * num_seeds,
-        "env": [mdp.name] * num_seeds,
-        "alpha": [float(experiment.alpha)] * num_seeds,
-        "loss": [experiment.loss] * num_seeds,
-        "agent_reward": [experiment.agent_reward] * num_seeds,
-        "learner": [learner_name(experiment.leader)] * num_seeds,
-        "seed": np.arange(num_seeds),
+        "formulation": [experiment.formulation] * count,
+        "scheme": [experiment.scheme] * count,
+        "env": [mdp.name] * count,
+        "alpha": np.full(count, experiment.alpha),
+        "loss": [experiment.loss] * count,
+        "agent_reward": [experiment.agent_reward] * count,
+        "learner": [learner_name(experiment.leader)] * count,
     }
-    return pl.DataFrame(columns | {name: cell.final.metrics[name] for name in RESULT_COLUMNS})
+    axes = {name: values.astype(np.float64) for name, values in runs.hyper.items()}
+    return pl.DataFrame(
+        columns | axes | {"seed": runs.seeds} | {name: finished.final.metrics[name] for name in RESULT_COLUMNS}
+    )
 
 
-def metrics_frame(cell: Cell) -> pl.DataFrame:
-    """The learning curves, long: one row per stage, record, seed and metric."""
+def metrics_frame(curves: Sequence[Progress], runs: Runs) -> pl.DataFrame:
+    """The learning curves, long: one row per stage, record, run and metric."""
+    own = {"seed": runs.seeds} | {name: values.astype(np.float64) for name, values in runs.hyper.items()}
     frames = [
-        pl.DataFrame({"seed": np.arange(len(value)), "value": value.astype(np.float32)}).select(
-            pl.lit(progress.stage).alias("stage"),
-            pl.lit(progress.steps).alias("steps"),
-            "seed",
-            pl.lit(name).alias("metric"),
-            "value",
+        pl.DataFrame(own | {"value": value.astype(np.float32)}).with_columns(
+            pl.lit(progress.stage).alias("stage"), pl.lit(progress.steps).alias("steps"), pl.lit(name).alias("metric")
         )
-        for progress in cell.curves
+        for progress in curves
         for name, value in progress.metrics.items()
     ]
-    return pl.concat(frames)
+    return pl.concat(frames).select("stage", "steps", *own, "metric", "value")
 
 
-def save_results(out: Path, cell: Cell, experiment: Experiment, mdp: TabularMDP) -> pl.DataFrame:
-    """Write the numbers of a finished cell but its table; returns the results."""
-    results = results_frame(cell, experiment, mdp)
-    metadata = {"config": (out / "config.json").read_text(encoding="utf-8")}
-    write_parquet(out / "metrics.parquet", metrics_frame(cell), metadata)
-    write_parquet(out / "results.parquet", results, metadata)
-    write_json(out / "meta.json", describe_machine() | {"seconds": cell.seconds})
-    return results
+CURVES = "curves.npz"
 
 
-def save_checkpoint(out: Path, cell: Cell) -> None:
-    """Write the trained state of all seeds, last: it is the largest, and the numbers are safe by then.
+def curves_bytes(curves: Sequence[Progress]) -> bytes:
+    """The records so far as an npz file: "stage/record/metric" -> `[N]`."""
+    file = io.BytesIO()
+    arrays = {f"{p.stage}/{p.record}/{name}": value for p in curves for name, value in p.metrics.items()}
+    np.savez(file, allow_pickle=False, **arrays)
+    return file.getvalue()
+
+
+def read_curves(checkpoint: Path, program: Program) -> list[Progress]:
+    """The inverse of `curves_bytes`."""
+    with np.load(checkpoint / CURVES) as arrays:
+        found = {name: arrays[name] for name in arrays.files}
+    curves = []
+    for stage in program.stages:
+        for record in range(1, stage.num_records + 1):
+            prefix = f"{stage.name}/{record}/"
+            metrics = {name.removeprefix(prefix): v for name, v in found.items() if name.startswith(prefix)}
+            if metrics:
+                steps = record * stage.steps_per_record
+                curves.append(Progress(stage.name, record, stage.num_records, steps, metrics))
+    return curves
+
+
+def chunk_directory(directory: Path, start: int) -> Path:
+    """Where the chunk that begins with run `start` lies."""
+    return directory / "chunks" / f"{start:08d}"
+
+
+def chunk_size(directory: Path, start: int, warn: Callable[[str], None]) -> int:
+    """The runs of a finished chunk whose checksums hold, else 0; a damaged one is named and put away."""
+    path = chunk_directory(directory, start)
+    if not path.is_dir():
+        return 0
+    wrong = damage(path)
+    if wrong is None:
+        return pl.scan_parquet(path / "results.parquet").select(pl.len()).collect().item()
+    warn(f"{path}: damaged ({wrong}); it is run again")
+    remove(path)
+    return 0
+
+
+def save_chunk(
+    directory: Path,
+    start: int,
+    finished: Cell,
+    runs: Runs,
+    cell: CellPlan,
+    mdp: TabularMDP,
+    seconds: Mapping[str, float],
+) -> None:
+    """Write a finished chunk under a temporary name, with the checksum of every file, then give it its name.
 
     Raises:
-        InputError: it cannot be written, as on a full disk.
+        InputError: it cannot be written, as on a full disk; what was finished before is intact.
     """
+    final = chunk_directory(directory, start)
+    temporary = final.with_name(final.name + ".tmp")
     try:
-        with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save(out / "checkpoint", cell.state)
-    except Exception as error:  # orbax passes on whatever its storage raises
-        raise InputError(f"{out / 'checkpoint'}: cannot be written ({str(error).splitlines()[0][:120]})") from error
+        remove(temporary)
+        temporary.mkdir(parents=True)
+        results_frame(finished, runs, cell, mdp).write_parquet(temporary / "results.parquet")
+        metrics_frame(finished.curves, runs).write_parquet(temporary / "metrics.parquet")
+        write_state(temporary / "state", finished.state)
+        write_json(temporary / "seconds.json", dict(seconds))
+        write_manifest(temporary)
+        temporary.rename(final)
+    except OSError as error:
+        remove(temporary)
+        raise InputError(f"{final}: cannot be written ({error.strerror or error})") from error
+
+
+def finish_cell(directory: Path) -> None:
+    """Put the chunks of a cell together: results.parquet, metrics.parquet, and meta.json with the seconds of all."""
+    metadata = {"config": (directory / "config.json").read_text(encoding="utf-8")}
+    chunks = sorted((directory / "chunks").glob("????????"))
+    for name in ("results.parquet", "metrics.parquet"):
+        write_parquet(directory / name, pl.concat([pl.read_parquet(chunk / name) for chunk in chunks]), metadata)
+    parts = [json.loads((chunk / "seconds.json").read_text(encoding="utf-8")) for chunk in chunks]
+    seconds = {name: sum(part[name] for part in parts) for name in ("compile", "run")}
+    write_json(directory / "meta.json", describe_machine() | {"seconds": seconds})
+
+
+def remove(path: Path) -> None:
+    """Remove a directory if it is there."""
+    shutil.rmtree(path, ignore_errors=True)
 
 
 def find_runs(directory: Path) -> list[Path]:
-    """The finished runs in a directory: itself, or its sub-directories.
+    """The finished cells in a directory: itself, or its sub-directories.
 
     Raises:
         InputError: there is none.
     """
     candidates = [directory, *sorted(p for p in directory.glob("*") if p.is_dir())] if directory.is_dir() else []
-    runs = [path for path in candidates if (path / "config.json").is_file() and (path / "checkpoint").is_dir()]
-    require(bool(runs), str(directory), "must be the directory of a finished run", "no config.json and checkpoint")
+    runs = [path for path in candidates if (path / "config.json").is_file() and (path / "results.parquet").is_file()]
+    require(bool(runs), str(directory), "must be the directory of a finished run", "no config.json and results.parquet")
     return runs
 
 
-def load_config(run: Path) -> tuple[Experiment, int, int]:
-    """The experiment of a run, its number of seeds and its root seed.
+class Config(NamedTuple):
+    """What config.json holds: the experiment, its axes, seeds a point, and the root seed."""
+
+    experiment: Experiment
+    axes: tuple[Axis, ...]
+    num_seeds: int
+    seed: int
+
+
+def load_config(run: Path) -> Config:
+    """The configuration of a cell.
 
     Raises:
         InputError: config.json is missing, damaged or of another program.
     """
     try:
         config = json.loads((run / "config.json").read_text(encoding="utf-8"))
-        return check(from_dict(config["experiment"])), int(config["num_seeds"]), int(config["seed"])
+        axes = tuple(Axis(name, tuple(values)) for name, values in config["axes"])
+        return Config(check(from_dict(config["experiment"])), axes, int(config["num_seeds"]), int(config["seed"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{run / 'config.json'}: is no configuration of this program ({error})") from error
 
 
-def load_state(run: Path, like: GameState) -> GameState:
-    """The trained state of all seeds.
+class Chunk(NamedTuple):
+    """A finished chunk read back: its runs, and their trained state `[N, ...]`."""
+
+    runs: Runs
+    state: GameState
+
+
+def load_chunks(run: Path, config: Config, like: GameState) -> Iterator[Chunk]:
+    """The chunks of a finished cell in order.
 
     Args:
-        run: the run's directory.
-        like: the state's structure, shapes and dtypes (`jax.eval_shape` of the program's init).
+        run: the cell's directory.
+        config: its configuration.
+        like: structure, shapes and dtypes of one run's state (`jax.eval_shape` of the program's init).
 
     Raises:
-        InputError: the checkpoint is missing, damaged or of another shape.
+        InputError: a chunk is missing or damaged.
     """
-    sharding = jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), like)
-    try:
-        with ocp.StandardCheckpointer() as checkpointer:
-            return checkpointer.restore((run / "checkpoint").absolute(), target)
-    except Exception as error:  # orbax and tensorstore raise many kinds for a damaged checkpoint
-        reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-        raise InputError(f"{run / 'checkpoint'}: cannot be restored ({reason})") from error
+    runs = all_runs(config.num_seeds, CellPlan("", config.experiment, config.axes).points())
+    start = 0
+    while start < len(runs):
+        path = chunk_directory(run, start)
+        wrong = damage(path)
+        require(wrong is None, str(path), "must be a finished chunk", wrong)
+        count = pl.scan_parquet(path / "results.parquet").select(pl.len()).collect().item()
+        target = jax.tree.map(lambda x, count=count: jax.ShapeDtypeStruct((count, *x.shape), x.dtype), like)
+        try:
+            yield Chunk(part(runs, start, count), read_state(path / "state", target))
+        except Exception as error:  # orbax and tensorstore raise many kinds for a state of another shape
+            reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+            raise InputError(f"{path}: cannot be restored ({reason})") from error
+        start += count
 
 
 def load_results(run: Path) -> pl.DataFrame:

@@ -94,7 +94,7 @@ def test_a_failing_wandb_warns_once_and_stops_nothing(monkeypatch, tmp_path, cap
     monkeypatch.setattr(wandb, "init", fail)
     tracker = tracking.Tracker("online", "cell", {}, tmp_path)
     tracker.log(Progress("play", 1, 1, 1, {"exact_return": np.ones(2)}))
-    tracker.finish(results([1.0]), {})
+    tracker.finish(results([1.0]), [])
     assert capsys.readouterr().err == "warning: wandb: no route; going on without it\n"
 
 

@@ -1,0 +1,187 @@
+"""Sweeps: what is killed, damaged or too large goes on and ends with the same bits."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import polars as pl
+import pytest
+
+from sbmrl.cli import main
+from sbmrl.errors import InputError
+from sbmrl.sweep import checkpoint, run, store
+from sbmrl.sweep.lock import locked
+
+pytestmark = pytest.mark.xdist_group("sweep")  # so that one worker compiles what several tests run
+
+TINY = ["--num-records", "3", "--leader.num-updates", "6", "--num-random-leaders", "2", "--num-eval-episodes", "2"]
+GRID = ["--grid", "alpha=0.2,0.8", "--grid", "leader.learning_rate=0.05,0.1"]
+LINE = ["sweep", "mal_random_noise", "--scheme", "exact", "--num-seeds", "6", "--chunk-size", "8", *TINY, *GRID]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A sweep that nobody disturbed: 24 runs in chunks of 8."""
+    out = tmp_path_factory.mktemp("sweep") / "whole"
+    main([*LINE, "--out", str(out)])
+    return out
+
+
+def same(left, right):
+    one, other = (pl.read_parquet(path / "results.parquet") for path in (left, right))
+    assert one.equals(other)
+    cell = "mal_random_noise-exact-simple_mdp_2"
+    one, other = (pl.read_parquet(path / cell / "metrics.parquet") for path in (left, right))
+    assert one.equals(other)
+
+
+def test_a_sweep_has_a_row_a_run_and_a_line_a_point(finished):
+    results = pl.read_parquet(finished / "results.parquet")
+    assert len(results) == 2 * 2 * 6
+    for alpha in (0.2, 0.8):
+        for rate in (0.05, 0.1):
+            near = (pl.col("alpha") - alpha).abs() < 1e-6, (pl.col("leader.learning_rate") - rate).abs() < 1e-6
+            assert results.filter(*near)["seed"].to_list() == list(range(6))
+    table = (finished / "table.md").read_text()
+    assert table.count("| MAL + random noise, alpha ") == 4
+    chunks = finished / "mal_random_noise-exact-simple_mdp_2" / "chunks"
+    assert [path.name for path in sorted(chunks.iterdir())] == ["00000000", "00000008", "00000016"]
+    assert not list(finished.rglob("*.tmp"))
+
+
+def test_points_and_chunks_do_not_change_a_run(finished, tmp_path):
+    """A run of the sweep is the run of `train` with the same seed and values."""
+    out = tmp_path / "alone"
+    line = ["train", "mal_random_noise", "--scheme", "exact", "--alpha", "0.8", "leader.learning_rate=0.1"]
+    main([*line, "--num-seeds", "6", *TINY, "--out", str(out)])
+    alone = pl.read_parquet(out / "results.parquet")
+    swept = pl.read_parquet(finished / "results.parquet")[-6:]
+    for name in ("exact_return", "fit", "random_fit"):
+        np.testing.assert_allclose(alone[name], swept[name], rtol=1e-4, atol=1e-5)
+
+
+def test_a_finished_sweep_resumes_to_itself(finished):
+    before = (finished / "results.parquet").read_bytes()
+    main([*LINE, "--out", str(finished), "--resume"])
+    assert pl.read_parquet(before).equals(pl.read_parquet(finished / "results.parquet"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_killed_runs_resume_to_the_same_bits(finished, tmp_path, number):
+    """A checkpoint after every record; killed behind the first one."""
+    out = tmp_path / "killed"
+    line = [*LINE, "--out", str(out), "--checkpoint-seconds", "1e-9"]
+    process = subprocess.Popen([sys.executable, "-m", "sbmrl", *line], env=os.environ, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + 240
+    while not list(out.rglob("step-*")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(number)
+    _, printed = process.communicate(timeout=120)
+    assert process.returncode == (75 if number == signal.SIGTERM else -number)
+    if number == signal.SIGTERM:
+        assert b"go on with --resume" in printed
+        assert list(out.rglob("step-????????"))
+    assert not (out / "results.parquet").exists()
+    main([*line, "--resume"])
+    same(finished, out)
+
+
+def test_a_damaged_chunk_is_named_and_run_again(finished, tmp_path, capfd):
+    out = tmp_path / "damaged"
+    shutil.copytree(finished, out)
+    path = out / "mal_random_noise-exact-simple_mdp_2" / "chunks" / "00000008" / "results.parquet"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+    main([*LINE, "--out", str(out), "--resume"])
+    assert "damaged (results.parquet has another checksum); it is run again" in capfd.readouterr().err
+    same(finished, out)
+
+
+def test_every_flipped_byte_of_a_checkpoint_is_found_and_the_older_one_used(tmp_path):
+    state = {"x": np.arange(1000, dtype=np.float32)}
+    like = {"x": jax.ShapeDtypeStruct((1000,), np.float32)}
+    for step in (1, 2, 3):
+        checkpoint.save(tmp_path, step, {"x": state["x"] * step}, {"more": b"bytes"})
+    assert [path.name for path in checkpoint.checkpoints(tmp_path)] == ["step-00000002", "step-00000003"]
+    newest = checkpoint.checkpoints(tmp_path)[-1]
+    files = [path for path in sorted(newest.rglob("*")) if path.is_file() and path.stat().st_size]
+    generator = np.random.default_rng(0)
+    for _ in range(30):
+        path = files[generator.integers(len(files))]
+        good = path.read_bytes()
+        place = generator.integers(len(good))
+        path.write_bytes(good[:place] + bytes([good[place] ^ (1 << generator.integers(8))]) + good[place + 1 :])
+        told: list[str] = []
+        found = checkpoint.restore(tmp_path, like, told.append)
+        assert found is not None
+        assert found[1] == 2
+        np.testing.assert_array_equal(found[2]["x"], state["x"] * 2)
+        assert len(told) == 1
+        assert str(newest) in told[0]
+        path.write_bytes(good)
+    found = checkpoint.restore(tmp_path, like, pytest.fail)
+    assert found is not None
+    assert found[1] == 3
+
+
+def test_a_full_disk_is_told_in_one_line_and_the_last_good_state_kept(tmp_path, monkeypatch, capfd):
+    checkpoint.save(tmp_path, 1, {"x": np.ones(10)}, {})
+    monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000})())
+    with pytest.raises(InputError, match="No space left on device"):
+        checkpoint.save(tmp_path, 2, {"x": np.ones(10)}, {})
+    assert capfd.readouterr().err == ""
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
+
+
+def test_out_of_memory_halves_the_chunks_and_goes_on(finished, tmp_path, monkeypatch, capfd):
+    real = run.Engine.run
+
+    def hungry(self, runs, *more):
+        if len(runs) > 4:
+            raise MemoryError
+        return real(self, runs, *more)
+
+    monkeypatch.setattr(run.Engine, "run", hungry)
+    out = tmp_path / "hungry"
+    main([*LINE, "--out", str(out)])
+    assert "out of memory, going on with 4 runs side by side" in capfd.readouterr().err
+    results, whole = (pl.read_parquet(path / "results.parquet") for path in (out, finished))
+    np.testing.assert_allclose(results["exact_return"], whole["exact_return"], rtol=1e-4, atol=1e-5)
+
+
+def test_a_directory_is_written_by_one_process_at_a_time(tmp_path):
+    with locked(tmp_path), pytest.raises(InputError, match="being written by another process"), locked(tmp_path):
+        pass
+    with locked(tmp_path):
+        pass
+
+
+def refused(capsys, *arguments):
+    with pytest.raises(SystemExit) as stop:
+        main(list(arguments))
+    assert stop.value.code == 2
+    printed = capsys.readouterr().err
+    assert printed.count("\n") == 1
+    return printed
+
+
+def test_a_changed_plan_is_shown_and_nothing_lost(finished, tmp_path, capsys):
+    before = sorted((path, path.stat().st_mtime_ns) for path in finished.rglob("*.parquet"))
+    changed = [word.replace("0.2,0.8", "0.2,0.9") for word in LINE]
+    said = refused(capsys, *changed, "--out", str(finished), "--resume")
+    assert "is another one: cells.mal_random_noise-exact-simple_mdp_2.axes" in said
+    said = refused(capsys, *LINE, "--seed", "5", "--out", str(finished), "--resume")
+    assert "seed: 0 -> 5" in said
+    assert "must be a new or empty directory" in refused(capsys, *LINE, "--out", str(finished))
+    assert "no plan.json" in refused(capsys, *LINE, "--out", str(tmp_path), "--resume")
+    assert sorted((path, path.stat().st_mtime_ns) for path in finished.rglob("*.parquet")) == before
+
+
+def test_store_knows_a_missing_chunk(tmp_path):
+    assert store.chunk_size(tmp_path, 0, pytest.fail) == 0
