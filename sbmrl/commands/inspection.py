@@ -24,7 +24,7 @@ from sbmrl.presets import PRESETS
 from sbmrl.program import Final, make_program
 from sbmrl.report.draw import Panel, draw_panels
 from sbmrl.report.statistics import mean_interval
-from sbmrl.sweep import execute, store
+from sbmrl.sweep import execute, load
 
 
 def show_list(config: List) -> None:
@@ -61,7 +61,7 @@ def _reload(run: Path, num_episodes: int, seed: int) -> _Reloaded:
     Raises:
         InputError: a file of the run is missing, damaged or of another program.
     """
-    config = store.load_config(run)
+    config = load.load_config(run)
     experiment = dataclasses.replace(config.experiment, num_eval_episodes=num_episodes)
     mdp = make_mdp(load_world(run / "world.json"))
     program = make_program(experiment, mdp)
@@ -69,7 +69,7 @@ def _reload(run: Path, num_episodes: int, seed: int) -> _Reloaded:
     like = jax.eval_shape(program.init, jax.random.key(0), fixed)
     finish = jax.jit(jax.vmap(lambda key, own, state: program.finish(key, {**fixed, **own}, state)))
     finals = []
-    for chunk in store.load_chunks(run, config, like):
+    for chunk in load.load_chunks(run, config, like):
         keys = execute.seed_keys(seed, chunk.runs.seeds)
         finals.append(jax.tree.map(np.asarray, finish(keys, dict(chunk.runs.hyper), chunk.state)))
     return _Reloaded(experiment, mdp, jax.tree.map(lambda *parts: np.concatenate(parts), *finals))
@@ -78,12 +78,12 @@ def _reload(run: Path, num_episodes: int, seed: int) -> _Reloaded:
 def evaluate(config: Evaluate) -> None:
     """Evaluate finished runs again and hold the exact numbers against the stored ones."""
     execute.prepare_devices()
-    runs = store.find_runs(config.directory)
+    runs = load.find_runs(config.directory)
     table = Table(show_edge=False)
     for column in ("run", "seeds", "exact return", "stored", "largest difference", "sampled [95 %]", "fooled"):
         table.add_column(column, justify="left" if column == "run" else "right")
     for run in runs:
-        stored = store.load_results(run)
+        stored = load.load_results(run)
         metrics = _reload(run, config.num_episodes, config.seed).final.metrics
         finite = np.flatnonzero(stored["finite"].to_numpy())
         stored = stored.filter(pl.col("finite"))
@@ -123,7 +123,7 @@ def draw(config: Draw) -> None:
 
 
 def _run_panels(directory: Path, seed: int) -> tuple[list[Panel], Path]:
-    runs = store.find_runs(directory)
+    runs = load.find_runs(directory)
     require(len(runs) == 1, "source", "must be the directory of one run", f"{len(runs)} runs in {directory}")
     _, mdp, final = _reload(runs[0], num_episodes=1, seed=0)
     num_seeds = len(final.policy)

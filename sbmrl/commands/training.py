@@ -23,7 +23,7 @@ from sbmrl.presets import preset
 from sbmrl.program import make_program
 from sbmrl.report.table import COLUMNS, RESIDUAL_TOLERANCE, Row, caption, cells, certificate_line, make_row, to_markdown
 from sbmrl.report.tracking import Tracker
-from sbmrl.sweep import execute, store
+from sbmrl.sweep import execute, load, store
 from sbmrl.sweep.lock import locked
 from sbmrl.sweep.plan import CellPlan, Plan, difference, make_plan, parse_axis
 from sbmrl.sweep.run import Listener, PreemptedError, run_cell
@@ -140,7 +140,7 @@ def _run(
             bar.record(progress, done)
 
         run_cell(cell, plan, directory, mdp, Listener(record, bar.warn, should_stop), options.checkpoint_seconds)
-    results = store.load_results(directory)
+    results = load.load_results(directory)
     seconds = json.loads((directory / "meta.json").read_text(encoding="utf-8"))["seconds"]
     rows = [make_row(_at(results, point), sum(seconds.values()), point) for point in cell.points()]
     _save_table(directory, rows)

@@ -19,25 +19,23 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 import polars as pl
 
 from sbmrl import __version__
-from sbmrl.checks import check
-from sbmrl.config import Experiment, from_dict, to_dict
+from sbmrl.config import to_dict
 from sbmrl.environments.tabular import TabularMDP
 from sbmrl.errors import InputError, require
 from sbmrl.options import learner_name
 from sbmrl.program import Program
-from sbmrl.stackelberg import GameState
-from sbmrl.sweep.checkpoint import damage, read_state, write_manifest, write_state
-from sbmrl.sweep.execute import Cell, Progress, Runs, all_runs, part
-from sbmrl.sweep.plan import Axis, CellPlan, Plan
+from sbmrl.sweep.checkpoint import damage, write_manifest, write_state
+from sbmrl.sweep.execute import Cell, Progress, Runs
+from sbmrl.sweep.plan import CellPlan, Plan
 from sbmrl.theory.bounds import Certificate
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "distrax", "orbax-checkpoint", "numpy", "polars", "wandb")
@@ -266,88 +264,3 @@ def finish_cell(directory: Path) -> None:
 def remove(path: Path) -> None:
     """Remove a directory if it is there."""
     shutil.rmtree(path, ignore_errors=True)
-
-
-def find_runs(directory: Path) -> list[Path]:
-    """The finished cells in a directory: itself, or its sub-directories.
-
-    Raises:
-        InputError: there is none.
-    """
-    candidates = [directory, *sorted(p for p in directory.glob("*") if p.is_dir())] if directory.is_dir() else []
-    runs = [path for path in candidates if (path / "config.json").is_file() and (path / "results.parquet").is_file()]
-    require(bool(runs), str(directory), "must be the directory of a finished run", "no config.json and results.parquet")
-    return runs
-
-
-class Config(NamedTuple):
-    """What config.json holds: the experiment, its axes, seeds a point, and the root seed."""
-
-    experiment: Experiment
-    axes: tuple[Axis, ...]
-    num_seeds: int
-    seed: int
-
-
-def load_config(run: Path) -> Config:
-    """The configuration of a cell.
-
-    Raises:
-        InputError: config.json is missing, damaged or of another program.
-    """
-    try:
-        config = json.loads((run / "config.json").read_text(encoding="utf-8"))
-        axes = tuple(Axis(name, tuple(values)) for name, values in config["axes"])
-        return Config(check(from_dict(config["experiment"])), axes, int(config["num_seeds"]), int(config["seed"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{run / 'config.json'}: is no configuration of this program ({error})") from error
-
-
-class Chunk(NamedTuple):
-    """A finished chunk read back: its runs, and their trained state `[N, ...]`."""
-
-    runs: Runs
-    state: GameState
-
-
-def load_chunks(run: Path, config: Config, like: GameState) -> Iterator[Chunk]:
-    """The chunks of a finished cell in order.
-
-    Args:
-        run: the cell's directory.
-        config: its configuration.
-        like: structure, shapes and dtypes of one run's state (`jax.eval_shape` of the program's init).
-
-    Raises:
-        InputError: a chunk is missing or damaged.
-    """
-    runs = all_runs(config.num_seeds, CellPlan("", config.experiment, config.axes).points())
-    start = 0
-    while start < len(runs):
-        path = chunk_directory(run, start)
-        wrong = damage(path)
-        require(wrong is None, str(path), "must be a finished chunk", wrong)
-        count = pl.scan_parquet(path / "results.parquet").select(pl.len()).collect().item()
-        target = jax.tree.map(lambda x, count=count: jax.ShapeDtypeStruct((count, *x.shape), x.dtype), like)
-        try:
-            yield Chunk(part(runs, start, count), read_state(path / "state", target))
-        except Exception as error:  # orbax and tensorstore raise many kinds for a state of another shape
-            reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-            raise InputError(f"{path}: cannot be restored ({reason})") from error
-        start += count
-
-
-def load_results(run: Path) -> pl.DataFrame:
-    """One row a seed.
-
-    Raises:
-        InputError: results.parquet is missing, damaged or of another program.
-    """
-    path = run / "results.parquet"
-    try:
-        results = pl.read_parquet(path)
-    except Exception as error:  # polars raises many kinds for a damaged file
-        raise InputError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from error
-    missing = [name for name in RESULT_COLUMNS if name not in results.columns]
-    require(not missing, str(path), f"must have the columns {', '.join(RESULT_COLUMNS)}", f"none of {missing}")
-    return results

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sbmrl.errors import InputError
-from sbmrl.sweep import store
+from sbmrl.sweep import load, store
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
@@ -25,4 +25,4 @@ def test_create_directory_accepts_new_and_empty_ones(tmp_path):
 
 def test_find_runs_wants_a_run(tmp_path):
     with pytest.raises(InputError, match="must be the directory of a finished run"):
-        store.find_runs(tmp_path)
+        load.find_runs(tmp_path)
