@@ -89,8 +89,7 @@ def _dispatch(arguments: list[str]) -> None:
 def _check_command(config: Any) -> None:
     if isinstance(config, Reproduce):
         require_known(config.preset, "preset", PRESETS)
-        _check_run(config.num_seeds, config.seed)
-        _check_seconds(config.checkpoint_seconds)
+        _check_run(config)
     elif isinstance(config, Evaluate):
         require_count(config.num_episodes, "num_episodes")
         _check_seed(config.seed)
@@ -101,9 +100,13 @@ def _check_command(config: Any) -> None:
         require(config.run_seed >= 0, "run_seed", "must be a whole number of at least 0", config.run_seed)
 
 
-def _check_run(num_seeds: int, seed: int) -> None:
-    require_count(num_seeds, "num_seeds")
-    _check_seed(seed)
+def _check_run(options: RunOptions) -> None:
+    require_count(options.num_seeds, "num_seeds")
+    _check_seed(options.seed)
+    if options.chunk_size is not None:
+        require_count(options.chunk_size, "chunk_size")
+    seconds = options.checkpoint_seconds
+    require(seconds > 0, "checkpoint_seconds", "must be positive", seconds)
 
 
 def _check_seed(seed: int) -> None:
@@ -166,15 +169,8 @@ def _parse_run(command: type, options: Any, formulation: str, arguments: Sequenc
     defaults = preset(chosen["preset"] or "poster", formulation, chosen["scheme"], chosen["learner"])
     shown = command(defaults, options, chosen["preset"] or "poster", learner_name(defaults.leader))
     parsed = _parse(command, [formulation, *rest], program, shown)
-    _check_run(parsed.run.num_seeds, parsed.run.seed)
-    if parsed.run.chunk_size is not None:
-        require_count(parsed.run.chunk_size, "chunk_size")
-    _check_seconds(parsed.run.checkpoint_seconds)
+    _check_run(parsed.run)
     return check(parsed.experiment), parsed.run
-
-
-def _check_seconds(seconds: float) -> None:
-    require(seconds > 0, "checkpoint_seconds", "must be positive", seconds)
 
 
 _PARSERS = {"train": parse_train, "sweep": parse_sweep}

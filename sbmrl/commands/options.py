@@ -10,35 +10,13 @@ from sbmrl.config import Experiment
 
 
 @dataclasses.dataclass(frozen=True)
-class Reproduce:
-    """Train all four rows of the poster's table and print it beside the poster's numbers."""
-
-    num_seeds: int = 16
-    """Seeds of each row."""
-    out: Path | None = None
-    """Directory for the files; must be new or empty. Default: runs/reproduce-<time>."""
-    preset: str = "poster"
-    """Budget and networks: "poster" or "fast"."""
-    env: str = "simple_mdp_2"
-    """The world: a name (see `sbmrl list`), random_S_A_SEED, or a .json or .npz file."""
-    seed: int = 0
-    """Root of all random numbers; a seed's key is fold_in(root, seed number)."""
-    wandb: Literal["disabled", "offline", "online"] = "disabled"
-    """Weights & Biases: one run per row."""
-    resume: bool = False
-    """Go on with what an earlier run of the same command left in --out."""
-    checkpoint_seconds: float = 300.0
-    """Seconds between two checkpoints inside a chunk."""
-
-
-@dataclasses.dataclass(frozen=True)
 class RunOptions:
-    """How the cell is run."""
+    """How a plan is run."""
 
     num_seeds: int = 16
-    """Seeds trained side by side."""
+    """Seeds of each cell or point."""
     out: Path | None = None
-    """Directory for the files; must be new or empty. Default: runs/<formulation>-<env>-<time>."""
+    """Directory for the files; must be new or empty. Default: runs/<what>-<time>."""
     seed: int = 0
     """Root of all random numbers; a seed's key is fold_in(root, seed number)."""
     wandb: Literal["disabled", "offline", "online"] = "disabled"
@@ -49,6 +27,16 @@ class RunOptions:
     """Go on with what an earlier run of the same command left in --out."""
     checkpoint_seconds: float = 300.0
     """Seconds between two checkpoints inside a chunk."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Reproduce(RunOptions):
+    """Train all four rows of the poster's table and print it beside the poster's numbers."""
+
+    preset: str = "poster"
+    """Budget and networks: "poster" or "fast"."""
+    env: str = "simple_mdp_2"
+    """The world: a name (see `sbmrl list`), random_S_A_SEED, or a .json or .npz file."""
 
 
 @dataclasses.dataclass(frozen=True)

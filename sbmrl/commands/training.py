@@ -16,7 +16,7 @@ from rich.table import Table
 from sbmrl.commands.common import Bar, console, default_directory
 from sbmrl.commands.options import Reproduce, RunOptions, SweepOptions
 from sbmrl.config import Experiment, to_dict
-from sbmrl.environments.tabular import make_world
+from sbmrl.environments.tabular import TabularMDP, make_world
 from sbmrl.errors import InputError, require
 from sbmrl.formulations import POSTER_FORMULATIONS
 from sbmrl.presets import preset
@@ -43,7 +43,8 @@ def train(experiment: Experiment, options: RunOptions) -> None:
 def reproduce(config: Reproduce) -> None:
     """All rows of the poster's table, each a cell in its own sub-directory, and the table."""
     experiments = [dataclasses.replace(preset(config.preset, name), env=config.env) for name in POSTER_FORMULATIONS]
-    plan = Plan(tuple(CellPlan(e.formulation, e, ()) for e in experiments), config.num_seeds, config.seed)
+    cells = tuple(CellPlan(e.formulation, e, ()) for e in experiments)
+    plan = Plan(cells, config.num_seeds, config.seed, config.chunk_size)
     out = config.out or default_directory("reproduce")
     _execute(plan, out, lambda cell: out / cell.name, config)
 
@@ -56,7 +57,7 @@ def sweep(experiments: Sequence[Experiment], options: SweepOptions) -> None:
     _execute(plan, out, lambda cell: out / cell.name, options)
 
 
-def _execute(plan: Plan, out: Path, where: Callable[[CellPlan], Path], options: Any) -> None:
+def _execute(plan: Plan, out: Path, where: Callable[[CellPlan], Path], options: RunOptions) -> None:
     execute.prepare_devices()
     worlds = {cell.name: make_world(cell.experiment.env) for cell in plan.cells}
     out = _open_directory(out, plan, options.resume)
@@ -123,8 +124,8 @@ def _run(
     cell: CellPlan,
     plan: Plan,
     directory: Path,
-    mdp: Any,
-    options: Any,
+    mdp: TabularMDP,
+    options: RunOptions,
     heading: str,
     should_stop: Callable[[], bool],
 ) -> list[Row]:
