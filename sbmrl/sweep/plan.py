@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from sbmrl.checks import check, require_count
-from sbmrl.config import Experiment, from_dict, to_dict, traced_fields, with_traced
+from sbmrl.config import Experiment, to_dict, traced_fields, with_traced
 from sbmrl.errors import InputError, require, require_known
 from sbmrl.formulations import FORMULATIONS
 
@@ -108,15 +108,6 @@ class Plan:
             for c in self.cells
         ]
         return {"num_seeds": self.num_seeds, "seed": self.seed, "chunk_size": self.chunk_size, "cells": cells}
-
-    @staticmethod
-    def from_dict(fields: Mapping[str, Any]) -> "Plan":
-        """The inverse of `to_dict`."""
-        cells = tuple(
-            CellPlan(c["name"], from_dict(c["experiment"]), tuple(Axis(n, tuple(v)) for n, v in c["axes"]))
-            for c in fields["cells"]
-        )
-        return Plan(cells, fields["num_seeds"], fields["seed"], fields["chunk_size"])
 
 
 def make_plan(

@@ -232,7 +232,8 @@ def save_chunk(
     """Write a finished chunk under a temporary name, with the checksum of every file, then give it its name.
 
     Raises:
-        InputError: it cannot be written, as on a full disk; what was finished before is intact.
+        InputError: it cannot be written, as on a full disk; what was finished before is intact, and so are the numbers
+            of this chunk if it was the trained states that found no room.
     """
     final = chunk_directory(directory, start)
     temporary = final.with_name(final.name + ".tmp")
@@ -246,8 +247,9 @@ def save_chunk(
         write_manifest(temporary)
         temporary.rename(final)
     except OSError as error:
-        remove(temporary)
-        raise InputError(f"{final}: cannot be written ({error.strerror or error})") from error
+        numbers = temporary / "metrics.parquet"  # written second: the trained states are what is too large
+        kept = f"; its numbers are in {temporary}" if numbers.is_file() else ""
+        raise InputError(f"{final}: cannot be written ({error.strerror or error}){kept}") from error
 
 
 def finish_cell(directory: Path) -> None:

@@ -139,6 +139,18 @@ def test_a_full_disk_is_told_in_one_line_and_the_last_good_state_kept(tmp_path, 
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000001"]
 
 
+def test_on_a_disk_too_full_for_the_states_the_numbers_are_kept(finished, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000})())
+    out = tmp_path / "full"
+    assert "its numbers are in" in refused(capsys, *LINE, "--out", str(out))
+    (kept,) = out.rglob("*.tmp")
+    whole = pl.read_parquet(finished / "results.parquet")
+    assert pl.read_parquet(kept / "results.parquet").equals(whole[:8])
+    monkeypatch.undo()
+    main([*LINE, "--out", str(out), "--resume"])
+    same(finished, out)
+
+
 def test_out_of_memory_halves_the_chunks_and_goes_on(finished, tmp_path, monkeypatch, capfd):
     real = run.Engine.run
 
@@ -167,7 +179,8 @@ def refused(capsys, *arguments):
         main(list(arguments))
     assert stop.value.code == 2
     printed = capsys.readouterr().err
-    assert printed.count("\n") == 1
+    assert printed.splitlines()[-1].startswith("sbmrl: error: ")  # behind the progress of a run that had begun
+    assert printed.count("sbmrl: error") == 1
     return printed
 
 
