@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from sbmrl.presets import preset
     from sbmrl.program import hyper_parameters, make_program, make_train
     from sbmrl.sweep.execute import Engine
-    from sbmrl.sweep.plan import Plan, make_plan
+    from sbmrl.sweep.load import load
+    from sbmrl.sweep.plan import Axis, Plan, make_plan
+    from sbmrl.sweep.run import Listener, run_plan
 
 _HOMES = {
     "config": ("Experiment",),
@@ -42,11 +44,14 @@ _HOMES = {
     "presets": ("preset",),
     "program": ("hyper_parameters", "make_program", "make_train"),
     "sweep.execute": ("Engine",),
-    "sweep.plan": ("Plan", "make_plan"),
+    "sweep.load": ("load",),
+    "sweep.plan": ("Axis", "Plan", "make_plan"),
+    "sweep.run": ("Listener", "run_plan"),
 }
 _MODULES = {name: f"sbmrl.{module}" for module, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "Axis",
     "Engine",
     "EvolutionOptions",
     "ExactOptions",
@@ -55,10 +60,12 @@ __all__ = [
     "GradientOptions",
     "ImplicitOptions",
     "InputError",
+    "Listener",
     "PPOOptions",
     "Plan",
     "TabularMDP",
     "hyper_parameters",
+    "load",
     "make_mdp",
     "make_plan",
     "make_program",
@@ -66,6 +73,7 @@ __all__ = [
     "make_world",
     "preset",
     "random_mdp",
+    "run_plan",
 ]
 __version__ = "0.1.0"
 

@@ -15,7 +15,18 @@ from typing import Any, NoReturn
 import tyro
 
 from sbmrl.checks import check, require_count
-from sbmrl.commands.options import Draw, Evaluate, List, Reproduce, RunOptions, Sweep, SweepOptions, Theory, Train
+from sbmrl.commands.options import (
+    Draw,
+    Evaluate,
+    List,
+    Reproduce,
+    RunOptions,
+    Sweep,
+    SweepOptions,
+    Theory,
+    Train,
+    parse_distributed,
+)
 from sbmrl.config import SCHEMES, Experiment
 from sbmrl.errors import InputError, require, require_known
 from sbmrl.formulations import FORMULATIONS
@@ -107,6 +118,7 @@ def _check_run(options: RunOptions) -> None:
         require_count(options.chunk_size, "chunk_size")
     seconds = options.checkpoint_seconds
     require(seconds > 0, "checkpoint_seconds", "must be positive", seconds)
+    parse_distributed(options.distributed)
 
 
 def _check_seed(seed: int) -> None:

@@ -78,11 +78,13 @@ class Program(NamedTuple):
         init: (key, hyper) -> state.
         stages: to run in order, record by record.
         finish: (key, hyper, state) -> final; another key gives another sampled return.
+        params: (state) -> {"leader": …, "follower": …} trained parameters.
     """
 
     init: Callable[[jax.Array, Hyper], GameState]
     stages: tuple[StageProgram, ...]
     finish: Callable[[jax.Array, Hyper, GameState], Final]
+    params: Callable[[GameState], Mapping[str, Any]]
 
 
 def _measure(solver: Solver, state: GameState, stage: str, key: jax.Array, num_leaders: int) -> Metrics:
@@ -164,6 +166,7 @@ def make_program(
         init,
         tuple(make_stage(index) for index in range(len(solver({}).algorithm.stages))),
         lambda key, hyper, state: _finish(solver(hyper), with_traced(experiment, hyper), key, state),
+        solver({}).params,
     )
 
 

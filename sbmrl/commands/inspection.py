@@ -2,7 +2,6 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -11,20 +10,19 @@ from rich.table import Table
 
 from sbmrl.commands.common import console
 from sbmrl.commands.options import Draw, Evaluate, List
-from sbmrl.config import SCHEMES, Experiment
+from sbmrl.config import SCHEMES
 from sbmrl.environments.catalogue import WORLDS
-from sbmrl.environments.closed_forms import finite_horizon_optimum
-from sbmrl.environments.files import load_world
-from sbmrl.environments.tabular import TabularMDP, make_mdp, make_world
+from sbmrl.environments.tabular import make_world
 from sbmrl.errors import InputError, require
 from sbmrl.formulations import FORMULATIONS
-from sbmrl.game import at_time
 from sbmrl.options import LEARNERS
 from sbmrl.presets import PRESETS
-from sbmrl.program import Final, make_program
+from sbmrl.program import make_program
 from sbmrl.report.draw import Panel, draw_panels
+from sbmrl.report.panels import model_panels, world_panel
 from sbmrl.report.statistics import mean_interval
-from sbmrl.sweep import execute, load
+from sbmrl.sweep import execute
+from sbmrl.sweep.load import LoadedCell, load
 
 
 def show_list(config: List) -> None:
@@ -47,50 +45,27 @@ def show_list(config: List) -> None:
             print(f"  {name:<24} {summary}")
 
 
-class _Reloaded(NamedTuple):
-    """A finished run, evaluated again."""
-
-    experiment: Experiment
-    mdp: TabularMDP
-    final: Final
-
-
-def _reload(run: Path, num_episodes: int, seed: int) -> _Reloaded:
-    """Evaluate a run's checkpoint again, each seed with `num_episodes` fresh episodes.
+def evaluate(config: Evaluate) -> None:
+    """Evaluate finished runs again and hold the exact numbers against the stored ones.
 
     Raises:
-        InputError: a file of the run is missing, damaged or of another program.
+        InputError: there is no finished run, or a file is missing, damaged or of another program.
     """
-    config = load.load_config(run)
-    experiment = dataclasses.replace(config.experiment, num_eval_episodes=num_episodes)
-    mdp = make_mdp(load_world(run / "world.json"))
-    program = make_program(experiment, mdp)
-    fixed = execute.traced_values(experiment)
-    like = jax.eval_shape(program.init, jax.random.key(0), fixed)
-    finish = jax.jit(jax.vmap(lambda key, own, state: program.finish(key, {**fixed, **own}, state)))
-    finals = []
-    for chunk in load.load_chunks(run, config, like):
-        keys = execute.seed_keys(seed, chunk.runs.seeds)
-        finals.append(jax.tree.map(np.asarray, finish(keys, dict(chunk.runs.hyper), chunk.state)))
-    return _Reloaded(experiment, mdp, jax.tree.map(lambda *parts: np.concatenate(parts), *finals))
-
-
-def evaluate(config: Evaluate) -> None:
-    """Evaluate finished runs again and hold the exact numbers against the stored ones."""
     execute.prepare_devices()
-    runs = load.find_runs(config.directory)
+    cells = [cell for cell in load(config.directory).cells.values() if cell.finished]
+    require(bool(cells), str(config.directory), "must be the directory of a finished run", "none that is finished")
     table = Table(show_edge=False)
     for column in ("run", "seeds", "exact return", "stored", "largest difference", "sampled [95 %]", "fooled"):
         table.add_column(column, justify="left" if column == "run" else "right")
-    for run in runs:
-        stored = load.load_results(run)
-        metrics = _reload(run, config.num_episodes, config.seed).final.metrics
+    for cell in cells:
+        stored = cell.results()
+        metrics = _evaluate_again(cell, config.num_episodes, config.seed)
         finite = np.flatnonzero(stored["finite"].to_numpy())
         stored = stored.filter(pl.col("finite"))
-        exact = np.asarray(metrics["exact_return"])[finite]
-        sampled = mean_interval(np.asarray(metrics["sampled_return"])[finite])
+        exact = metrics["exact_return"][finite]
+        sampled = mean_interval(metrics["sampled_return"][finite])
         table.add_row(
-            run.name,
+            cell.name,
             str(len(finite)),
             f"{exact.mean():.4f}",
             f"{stored['exact_return'].mean():.4f}",
@@ -102,6 +77,18 @@ def evaluate(config: Evaluate) -> None:
     print(f"sampled: {config.num_episodes} episodes a seed of the greedy policy in the true world")
 
 
+def _evaluate_again(cell: LoadedCell, num_episodes: int, seed: int) -> dict[str, np.ndarray]:
+    """The final metrics `[N]` of a cell's trained states, with `num_episodes` fresh episodes each."""
+    program = make_program(dataclasses.replace(cell.experiment, num_eval_episodes=num_episodes), cell.world)
+    fixed = execute.traced_values(cell.experiment)
+    finish = jax.jit(jax.vmap(lambda key, own, state: program.finish(key, {**fixed, **own}, state).metrics))
+    parts = []
+    for runs, state in cell.states():
+        keys = execute.seed_keys(seed, runs.seeds)
+        parts.append(jax.tree.map(np.asarray, finish(keys, dict(runs.hyper), state)))
+    return jax.tree.map(lambda *parts: np.concatenate(parts), *parts)
+
+
 def draw(config: Draw) -> None:
     """Draw a world, or a run's learned model beside its world."""
     execute.prepare_devices()
@@ -110,7 +97,7 @@ def draw(config: Draw) -> None:
         panels, stem = _run_panels(source, config.run_seed)
     else:
         mdp = make_world(config.source)
-        panels = [_panel(mdp.name, mdp, mdp.transition, finite_horizon_optimum(mdp).policy)]
+        panels = [world_panel(mdp)]
         stem = Path(mdp.name)
     stem = config.out or stem
     try:
@@ -122,24 +109,10 @@ def draw(config: Draw) -> None:
         print(path)
 
 
-def _run_panels(directory: Path, seed: int) -> tuple[list[Panel], Path]:
-    runs = load.find_runs(directory)
-    require(len(runs) == 1, "source", "must be the directory of one run", f"{len(runs)} runs in {directory}")
-    _, mdp, final = _reload(runs[0], num_episodes=1, seed=0)
-    num_seeds = len(final.policy)
-    require(seed < num_seeds, "run_seed", f"must be below the run's {num_seeds} seeds", seed)
-    model, policy = final.model[seed], at_time(final.policy[seed], 0)
-    world = _panel(f"{mdp.name}: the world", mdp, mdp.transition, policy)
-    return [world, _panel(f"learned model, seed {seed}", mdp, model, policy)], runs[0] / f"model-seed{seed}"
-
-
-def _panel(title: str, mdp: TabularMDP, transition: Any, policy: Any) -> Panel:
-    terminal = tuple(state for state, ends in enumerate(mdp.terminal) if ends)
-    return Panel(
-        title,
-        transition=np.asarray(transition),
-        reward=np.asarray(mdp.reward),
-        initial=np.asarray(mdp.initial),
-        terminal=terminal,
-        policy=np.asarray(policy),
-    )
+def _run_panels(directory: Path, run: int) -> tuple[list[Panel], Path]:
+    cells = list(load(directory).cells.values())
+    require(len(cells) == 1, "source", "must be the directory of one run", f"{len(cells)} runs in {directory}")
+    (cell,) = cells
+    num_runs = len(cell.runs)
+    require(run < num_runs, "run_seed", f"must be below the run's {num_runs} seeds", run)
+    return model_panels(cell, run), cell.directory / f"model-seed{run}"

@@ -1,12 +1,14 @@
 """What each command can be told, one sentence an option. Imports nothing heavy."""
 
 import dataclasses
+import re
 from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
 from sbmrl.config import Experiment
+from sbmrl.errors import require
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +29,23 @@ class RunOptions:
     """Go on with what an earlier run of the same command left in --out."""
     checkpoint_seconds: float = 300.0
     """Seconds between two checkpoints inside a chunk."""
+    distributed: str = "off"
+    """Several processes: "auto" (SLURM, Open MPI, Kubernetes, TPU pods) or HOST:PORT,N,I, process I of N."""
+
+
+def parse_distributed(how: str) -> tuple[str, int, int] | Literal["off", "auto"]:
+    """The text "off" or "auto", or HOST:PORT, N and I of `HOST:PORT,N,I`.
+
+    Raises:
+        InputError: none of these.
+    """
+    if how in ("off", "auto"):
+        return how
+    form = "must be off, auto or HOST:PORT,N,I with 0 <= I < N"
+    found = re.fullmatch(r"([^\s,]+:\d+),(\d+),(\d+)", how)
+    address = (found[1], int(found[2]), int(found[3])) if found else ("", 0, 0)
+    require(address[2] < address[1], "distributed", form, repr(how))
+    return address
 
 
 @dataclasses.dataclass(frozen=True)

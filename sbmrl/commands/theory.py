@@ -8,7 +8,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sbmrl.commands.common import console, default_directory
 from sbmrl.commands.options import Theory
 from sbmrl.report import theory as report
-from sbmrl.sweep import execute, store
+from sbmrl.sweep import execute
+from sbmrl.sweep.files import create_directory, describe_machine, write_json, write_text
 from sbmrl.theory.check import check_theorems
 from sbmrl.theory.judge import THEOREMS
 from sbmrl.theory.search import tightest
@@ -22,7 +23,7 @@ def theory(config: Theory) -> None:
     A violation of a theorem ends the program with exit code 1, after everything is written.
     """
     execute.prepare_devices()
-    out = store.create_directory(config.out or default_directory("theory"))
+    out = create_directory(config.out or default_directory("theory"))
     screen = console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=screen, disable=not sys.stderr.isatty()) as progress:
@@ -36,9 +37,9 @@ def theory(config: Theory) -> None:
     }
     print(f"theory: tightest instances, {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
     summary = report.to_json(survey, found)
-    store.write_json(out / "theory.json", summary | {"machine": store.describe_machine()})
+    write_json(out / "theory.json", summary | {"machine": describe_machine()})
     text = report.to_markdown(summary)
-    store.write_text(out / "theory.md", text)
+    write_text(out / "theory.md", text)
     report.save_figure(report.draw(survey, summary), out / "theory")
     print(text)
     print(f"files: {out}")

@@ -9,6 +9,7 @@ import polars as pl
 
 from sbmrl.formulations import FORMULATIONS
 from sbmrl.report.statistics import Estimate, fraction_interval, interquartile_mean, mean_interval
+from sbmrl.sweep.load import LoadedCell
 from sbmrl.theory.bounds import Certificate
 
 # Mean and spread of five runs, sampled returns (the poster, section 4): simple_mdp_2, T = 50.
@@ -26,7 +27,30 @@ RESIDUAL_TOLERANCE = 0.01  # an inner solver further from its equation than this
 Row = dict[str, Any]
 
 
-def make_row(results: pl.DataFrame, seconds: float, point: Mapping[str, float] | None = None) -> Row:
+def cell_rows(cell: LoadedCell) -> list[Row]:
+    """A row for each point of a cell that has finished runs; a point's seconds are its runs' share of the cell's."""
+    results, seconds = cell.results(), sum(cell.seconds().values())
+    rows = []
+    for point in cell.plan.points():
+        own = at_point(results, point)
+        if len(own):
+            rows.append(make_row(own, seconds * len(own) / len(results), point, dict(cell.plan.static)))
+    return rows
+
+
+def at_point(frame: pl.DataFrame, point: Mapping[str, float]) -> pl.DataFrame:
+    """The rows of a point of the axes, whose values were stored as float32."""
+    for name, value in point.items() if len(frame) else ():
+        frame = frame.filter((pl.col(name) - value).abs() <= 1e-5 * abs(value) + 1e-9)
+    return frame
+
+
+def make_row(
+    results: pl.DataFrame,
+    seconds: float,
+    point: Mapping[str, float] | None = None,
+    static: Mapping[str, Any] | None = None,
+) -> Row:
     """The statistics of one point of a cell. Diverged seeds (`finite = false`) are counted, but in no other number."""
     finite = results.filter(pl.col("finite"))
     returns, count = finite["exact_return"].to_numpy(), len(finite)
@@ -37,6 +61,7 @@ def make_row(results: pl.DataFrame, seconds: float, point: Mapping[str, float] |
     best_responding = int((finite[gap] <= FOLLOWER_TOLERANCE).sum())
     return {
         **{name: head[name] for name in ("formulation", "scheme", "learner", "env", "alpha", "loss", "agent_reward")},
+        "static": dict(static or {}),
         "point": dict(point or {}),
         "num_seeds": len(results),
         "num_diverged": len(results) - count,
@@ -100,7 +125,8 @@ def cells(row: Row) -> list[str]:
 def title(row: Row) -> str:
     """The formulation's name in print, with what departs from the default."""
     where = " (paid in the model)" if row["agent_reward"] == "model" else ""
-    axes = "".join(f", {name} {value:g}" for name, value in row["point"].items())
+    axes = "".join(f", {name} {value}" for name, value in row["static"].items())
+    axes += "".join(f", {name} {value:g}" for name, value in row["point"].items())
     return FORMULATIONS[row["formulation"]].title + where + axes
 
 
@@ -127,13 +153,20 @@ def certificate_line(row: Row) -> str:
 
 def caption(rows: Sequence[Row]) -> str:
     """What the reader needs to know to read the table."""
-    first = rows[0]
-    leader = "its last leader" if first["scheme"] == "inner_outer" else "the right leader"
+
+    def of_all(name: str) -> str:
+        return ", ".join(dict.fromkeys(str(row[name]) for row in rows))
+
+    optima = dict.fromkeys(f"{row['optimal_return']:.2f}" for row in rows)
+    known = f"the optimum is {next(iter(optima))}" if len(optima) == 1 else "optima differ from row to row"
+    leaders = {"inner_outer": "its last leader"}
+    leader = " or ".join(dict.fromkeys(leaders.get(row["scheme"], "the right leader") for row in rows))
     return (
-        f"World {first['env']}, loss {first['loss']}, scheme {first['scheme']}, leader by {first['learner']}; the "
-        f"optimum is {first['optimal_return']:.2f}. Exact return: of each seed's greedy policy in the true world. "
+        f"World {of_all('env')}, loss {of_all('loss')}, scheme {of_all('scheme')}, leader by {of_all('learner')}; "
+        f"{known}. Exact return: of each seed's greedy policy in the true world. "
         f"Fooled: regret above 5 % of (optimal − uniform policy). Follower best-responds: within 0.5 of optimal "
-        f"against {leader} (a model: its loss within 0.5 of the best)."
+        f"against {leader} (a model: its loss within 0.5 of the best). Seconds: the row's share of its cell's, "
+        f"compilation included."
     )
 
 

@@ -18,6 +18,7 @@ import jax
 import orbax.checkpoint as ocp
 
 from sbmrl.errors import InputError
+from sbmrl.sweep.processes import any_of, on_first
 
 _MANIFEST = "manifest.json"
 _KEPT = 2  # the newest, and one to fall back to
@@ -36,12 +37,12 @@ def write_manifest(directory: Path) -> None:
     (directory / _MANIFEST).write_text(json.dumps(sums, indent=1) + "\n", encoding="utf-8")
 
 
-def damage(directory: Path) -> str | None:
-    """What is wrong with the files below `directory`, in a few words, or None."""
+def damage(directory: Path, only: str | None = None) -> str | None:
+    """What is wrong with the files below `directory`, or with one of them only, in a few words, or None."""
     try:
         sums = json.loads((directory / _MANIFEST).read_text(encoding="utf-8"))
         for name, expected in sums.items():
-            if digest(directory / name) != expected:
+            if only in (None, name) and digest(directory / name) != expected:
                 return f"{name} has another checksum"
     except (OSError, ValueError, AttributeError) as error:
         return f"{type(error).__name__}: {error}".splitlines()[0]
@@ -50,28 +51,32 @@ def damage(directory: Path) -> str | None:
 
 
 def write_state(path: Path, state: Any) -> None:
-    """Write a pytree of arrays with orbax.
+    """Write a pytree of arrays with orbax; with several processes, each calls this and writes its part.
 
     Raises:
         OSError: it cannot be written; orbax passes on whatever its storage raises, told here in one line.
     """
     needed = sum(x.nbytes for x in jax.tree.leaves(state)) + _OVERHEAD
-    if needed > shutil.disk_usage(path.parent).free:  # said here, because orbax's threads would print tracebacks
-        raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}, {needed / 2**20:,.0f} MiB needed")
+
+    def check_space() -> None:  # said here, because orbax's threads would print tracebacks
+        if needed > shutil.disk_usage(path.parent).free:
+            raise OSError(errno.ENOSPC, f"{os.strerror(errno.ENOSPC)}, {needed / 2**20:,.0f} MiB needed")
+
+    on_first(check_space)
+    reason = ""
     try:
         with ocp.StandardCheckpointer() as checkpointer:
             checkpointer.save(path.absolute(), state)
     except Exception as error:
         reason = str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
-        raise OSError(None, reason) from error
+    if any_of(bool(reason)):
+        raise OSError(None, reason or "another process failed")
 
 
 def read_state(path: Path, like: Any) -> Any:
-    """The inverse of `write_state`, on the first device; `like` gives structure, shapes and dtypes."""
-    sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    target = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), like)
+    """The inverse of `write_state`; `like` gives structure, shapes, dtypes and the devices (`ShapeDtypeStruct`)."""
     with ocp.StandardCheckpointer() as checkpointer:
-        return checkpointer.restore(path.absolute(), target)
+        return checkpointer.restore(path.absolute(), like)
 
 
 def save(directory: Path, step: int, state: Any, files: Mapping[str, bytes]) -> None:
@@ -80,22 +85,29 @@ def save(directory: Path, step: int, state: Any, files: Mapping[str, bytes]) -> 
     Raises:
         InputError: it cannot be written, as on a full disk; the older checkpoints are intact.
     """
-    final = directory.absolute() / f"step-{step:08d}"
+    final = path_of(directory, step)
     temporary = final.with_name(final.name + ".tmp")
-    try:
+
+    def begin() -> None:
         shutil.rmtree(temporary, ignore_errors=True)
         temporary.mkdir(parents=True)
-        write_state(temporary / "state", state)
+
+    def end() -> None:
         for name, content in files.items():
             (temporary / name).write_bytes(content)
         write_manifest(temporary)
         shutil.rmtree(final, ignore_errors=True)
         temporary.rename(final)
+        for old in checkpoints(directory)[:-_KEPT]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    try:
+        on_first(begin)
+        write_state(temporary / "state", state)
+        on_first(end)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
         raise InputError(f"{final}: cannot be written ({error.strerror or error})") from error
-    for old in checkpoints(directory)[:-_KEPT]:
-        shutil.rmtree(old, ignore_errors=True)
 
 
 def checkpoints(directory: Path) -> list[Path]:
@@ -103,17 +115,26 @@ def checkpoints(directory: Path) -> list[Path]:
     return sorted(path for path in directory.glob("step-????????") if path.is_dir())
 
 
-def restore(directory: Path, like: Any, warn: Callable[[str], None]) -> tuple[Path, int, Any] | None:
-    """(directory, step, state) of the newest checkpoint that is good, or None where there is none.
+def newest(directory: Path, warn: Callable[[str], None]) -> Path | None:
+    """The newest checkpoint in `directory` that is good, or None where there is none.
 
     Args:
         directory: where the checkpoints are.
-        like: the state's structure, shapes and dtypes.
         warn: told of every damaged checkpoint, which stays where it is.
     """
     for path in reversed(checkpoints(directory)):
         wrong = damage(path)
         if wrong is None:
-            return path, int(path.name.removeprefix("step-")), read_state(path / "state", like)
+            return path
         warn(f"{path}: damaged ({wrong}); using an older one")
     return None
+
+
+def step_of(path: Path) -> int:
+    """The step of a checkpoint."""
+    return int(path.name.removeprefix("step-"))
+
+
+def path_of(directory: Path, step: int) -> Path:
+    """The checkpoint of a step."""
+    return directory.absolute() / f"step-{step:08d}"

@@ -1,4 +1,4 @@
-"""Running many seeds and hyper-parameters side by side: one compiled program, sharded over the local devices.
+"""Running many seeds and hyper-parameters side by side: one compiled program, sharded over all devices.
 
 A batch of runs goes through init, record after record, then finish. It can stop behind any record and go on from what
 it had there, with the same keys and so the same numbers.
@@ -16,10 +16,12 @@ import numpy as np
 
 from sbmrl.config import Experiment, traced_fields
 from sbmrl.devices import make_mesh, map_over_devices, over_devices
-from sbmrl.program import Final, Hyper, Program, StageProgram, finish_key
+from sbmrl.program import Hyper, Program, StageProgram, finish_key
 from sbmrl.stackelberg import GameState
 from sbmrl.sweep.memory import bytes_of
+from sbmrl.sweep.processes import gather
 
+_ARGUMENTS = (False, True, False, True)  # which of root, seed, shared and own hyper-parameters have an axis of runs
 _CPU_LEVEL = 2  # of XLA's optimisation: half the compile time of the default, the same speed
 
 
@@ -45,13 +47,17 @@ class Cell(NamedTuple):
     """A finished batch; leading axis: runs.
 
     Attributes:
-        final: `Final` as numpy arrays `[N, ...]`.
-        state: the trained state `[N, ...]`.
+        metrics: final numbers `[N]` each.
+        model: `[N, S, A, S]` the world models.
+        policy: `[N, (T,) S, A]` the evaluated policies.
+        state: the trained states as plain arrays `[W, ...]` over all devices; the first N count (see `unpack`).
         curves: the records in order.
     """
 
-    final: Final
-    state: GameState
+    metrics: Mapping[str, np.ndarray]
+    model: np.ndarray
+    policy: np.ndarray
+    state: Any
     curves: list[Progress]
 
 
@@ -72,10 +78,10 @@ class Runs(NamedTuple):
 
 
 class Saved(NamedTuple):
-    """Where a batch stood: records done over all stages, the state `[W, ...]`, and the records so far."""
+    """Where a batch stood: records done over all stages, the state `[W, ...]` as plain arrays, the records so far."""
 
     num_done: int
-    state: GameState
+    state: Any
     curves: list[Progress]
 
 
@@ -105,39 +111,64 @@ def prepare_devices(cache: Path | None = None) -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
+def seed_key(root_seed: jax.Array | int, seed: jax.Array | int) -> jax.Array:
+    """fold_in(root, seed): what runs beside a seed changes nothing."""
+    return jax.random.fold_in(jax.random.key(root_seed), seed)
+
+
 def seed_keys(root_seed: int, seeds: int | np.ndarray) -> jax.Array:
-    """`[N]` keys, fold_in(root, seed), of the given seeds or of the first N: what runs beside it changes nothing."""
-    root = jax.random.key(root_seed)
+    """`[N]` keys of the given seeds or of the first N."""
     numbers = jnp.arange(seeds) if isinstance(seeds, int) else jnp.asarray(seeds)
-    return jax.vmap(lambda seed: jax.random.fold_in(root, seed))(numbers)
+    return jax.vmap(seed_key, (None, 0))(root_seed, numbers)
 
 
-def traced_values(experiment: Experiment) -> dict[str, jax.Array]:
+def traced_values(experiment: Experiment) -> dict[str, np.float32]:
     """The traced hyper-parameters as arguments: passed in rather than baked in, so that no value is compiled for."""
-    return {name: jnp.float32(value) for name, value in traced_fields(experiment).items()}
+    return {name: np.float32(value) for name, value in traced_fields(experiment).items()}
 
 
-def finish_keys(keys: jax.Array) -> jax.Array:
-    """The keys of the seeds' own final evaluations."""
-    return jax.vmap(finish_key)(keys)
+def _is_key(x: Any) -> bool:
+    return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
+def pack(state: GameState) -> Any:
+    """A state as plain arrays: its random keys, which neither numpy nor a file can hold, as their words."""
+    return jax.tree.map(lambda x: jax.random.key_data(x) if _is_key(x) else x, state)
+
+
+def unpack(packed: Any, like: GameState) -> GameState:
+    """The inverse of `pack`; `like` has the structure and dtypes of the state."""
+    return jax.tree.map(lambda x, kind: jax.random.wrap_key_data(x) if _is_key(kind) else x, packed, like)
 
 
 class Engine:
     """A program compiled for batches of one width; every batch of a cell goes through the same one.
 
+    With several processes, each of them calls the same methods in the same order.
+
     Attributes:
         width: W, runs side by side, a multiple of the number of devices; shorter batches are padded by their last run.
-        compile_seconds: wall-clock spent in compiling and not yet told of.
     """
 
-    def __init__(self, experiment: Experiment, program: Program, width: int, root_seed: int = 0) -> None:
-        devices = jax.local_devices()[:width]
+    def __init__(
+        self,
+        experiment: Experiment,
+        program: Program,
+        width: int,
+        root_seed: int = 0,
+        compiled: Callable[[str, float], None] = lambda name, seconds: None,
+    ) -> None:
+        """`compiled` is told of every function that was compiled, and the seconds that took."""
+        devices = jax.devices()
+        if jax.process_count() == 1:
+            devices = devices[:width]
         self.mesh = make_mesh(devices)
         self.width = -(-width // len(devices)) * len(devices)
         self.program = program
-        self.root_seed = root_seed
-        self.compile_seconds = 0.0
+        self._told = compiled
+        self._root = np.int32(root_seed)
         self._fixed = traced_values(experiment)
+        self._like = jax.eval_shape(program.init, jax.random.key(0), self._fixed)
         self._compiled: dict[str, Any] = {}
 
     def _compile(self, name: str, function: Callable[..., Any], mapped: tuple[bool, ...], *args: Any) -> Any:
@@ -145,34 +176,48 @@ class Engine:
             start = time.perf_counter()
             jitted = map_over_devices(function, self.mesh, mapped, _CPU_LEVEL)
             self._compiled[name] = jitted.lower(*args).compile()
-            self.compile_seconds += time.perf_counter() - start
+            self._told(name, time.perf_counter() - start)
         return self._compiled[name]
 
-    def _arguments(self, runs: Runs) -> tuple[jax.Array, Hyper, Hyper]:
-        """Keys `[W]`, the hyper-parameters that all runs share, and those that are an axis `[W]`."""
+    def _spread(self, values: np.ndarray) -> jax.Array:
+        """`[W]` values, each device holding its share."""
+        return jax.make_array_from_callback(values.shape, over_devices(self.mesh), lambda index: values[index])
+
+    def _arguments(self, runs: Runs) -> tuple[np.int32, jax.Array, Hyper, Hyper]:
+        """The root seed, the seeds `[W]`, the hyper-parameters that all runs share, those that are an axis `[W]`."""
         index = np.minimum(np.arange(self.width), len(runs) - 1)
-        own = {name: jnp.asarray(values[index]) for name, values in runs.hyper.items()}
+        own = {name: self._spread(values[index].astype(np.float32)) for name, values in runs.hyper.items()}
         fixed = {name: value for name, value in self._fixed.items() if name not in own}
-        return seed_keys(self.root_seed, runs.seeds[index]), fixed, own
+        return self._root, self._spread(runs.seeds[index].astype(np.int32)), fixed, own
 
-    def _init(self, arguments: tuple[jax.Array, Hyper, Hyper]) -> GameState:
-        init = lambda key, fixed, own: self.program.init(key, {**fixed, **own})  # noqa: E731
-        return self._compile("init", init, (True, False, True), *arguments)(*arguments)
+    def _init(self, arguments: tuple[np.int32, jax.Array, Hyper, Hyper]) -> Any:
+        def init(root: jax.Array, seed: jax.Array, fixed: Hyper, own: Hyper) -> Any:
+            return pack(self.program.init(seed_key(root, seed), {**fixed, **own}))
 
-    def _record(self, stage: StageProgram, arguments: tuple[jax.Array, Hyper, Hyper], state: Any) -> Any:
+        return self._compile("init", init, _ARGUMENTS, *arguments)(*arguments)
+
+    def _record(self, stage: StageProgram, arguments: tuple[Any, ...], state: Any) -> Any:
         """One record of a stage, compiled, to be called with the arguments, the state and the record's index."""
 
-        def record(key: jax.Array, fixed: Hyper, own: Hyper, state: GameState, index: jax.Array):
-            return stage.record(key, {**fixed, **own}, state, index)
+        def record(root: jax.Array, seed: jax.Array, fixed: Hyper, own: Hyper, packed: Any, index: jax.Array):
+            state, metrics = stage.record(seed_key(root, seed), {**fixed, **own}, unpack(packed, self._like), index)
+            return pack(state), metrics
 
-        return self._compile(stage.name, record, (True, False, True, True, False), *arguments, state, jnp.int32(0))
+        return self._compile(stage.name, record, (*_ARGUMENTS, True, False), *arguments, state, np.int32(0))
+
+    def _finish(self, arguments: tuple[Any, ...], state: Any) -> Any:
+        def finish(root: jax.Array, seed: jax.Array, fixed: Hyper, own: Hyper, packed: Any):
+            key = finish_key(seed_key(root, seed))
+            final = self.program.finish(key, {**fixed, **own}, unpack(packed, self._like))
+            return final.metrics, final.model, final.policy
+
+        return self._compile("finish", finish, (*_ARGUMENTS, True), *arguments, state)(*arguments, state)
 
     def bytes_needed(self, runs: Runs) -> int:
-        """What a batch occupies on all devices, by the compiled records' own account."""
-        arguments = self._arguments(runs)
-        state = self.abstract_state()
+        """What a batch occupies on this process' devices, by the compiled records' own account."""
+        arguments, state = self._arguments(runs), self.abstract_state()
         compiled = [self._record(stage, arguments, state) for stage in self.program.stages]
-        return max(bytes_of(one) for one in compiled) * self.mesh.size
+        return max(bytes_of(one) for one in compiled) * len(self.mesh.local_devices)
 
     def run(
         self,
@@ -184,33 +229,33 @@ class Engine:
         arguments, count = self._arguments(runs), len(runs)
         if saved is None:
             saved = Saved(0, self._init(arguments), [])
-        num_done, curves = saved.num_done, list(saved.curves)
-        state = jax.device_put(saved.state, over_devices(self.mesh))  # what is read back lies on one device
+        num_done, state, curves = saved.num_done, saved.state, list(saved.curves)
         first = 0
         for stage in self.program.stages:
             for index in range(max(num_done - first, 0), stage.num_records):
-                record = self._record(stage, arguments, state)
-                state, metrics = record(*arguments, state, jnp.int32(index))
-                kept = {name: np.asarray(value)[:count] for name, value in metrics.items()}
+                state, metrics = self._record(stage, arguments, state)(*arguments, state, np.int32(index))
+                kept = {name: value[:count] for name, value in gather(metrics).items()}
                 steps = (index + 1) * stage.steps_per_record
                 curves.append(Progress(stage.name, index + 1, stage.num_records, steps, kept))
                 after_record(Saved(first + index + 1, state, curves))
             first += stage.num_records
-        keys, *hyper = arguments
-        arguments = (finish_keys(keys), *hyper, state)
-        finish = lambda key, fixed, own, state: self.program.finish(key, {**fixed, **own}, state)  # noqa: E731
-        final = self._compile("finish", finish, (True, False, True, True), *arguments)(*arguments)
-        final, state = jax.tree.map(lambda x: to_host(x)[:count], (final, state))
-        return Cell(final, state, curves)
+        metrics, model, policy = jax.tree.map(lambda x: x[:count], gather(self._finish(arguments, state)))
+        return Cell(metrics, model, policy, state, curves)
 
-    def abstract_state(self) -> GameState:
-        """Structure, shapes and dtypes of the state `[W, ...]`, what a checkpoint is restored into."""
-        keys = jax.eval_shape(lambda: seed_keys(0, self.width))
-        return jax.eval_shape(jax.vmap(self.program.init, (0, None)), keys, self._fixed)
+    @property
+    def num_records(self) -> int:
+        """Records of a batch over all stages."""
+        return sum(stage.num_records for stage in self.program.stages)
+
+    def abstract_state(self) -> Any:
+        """Shapes, dtypes and places of the state `[W, ...]` as plain arrays, what a checkpoint is restored into."""
+        return abstract_states(self._like, self.width, over_devices(self.mesh))
 
 
-def to_host(x: jax.Array) -> Any:
-    """As numpy; random keys, which numpy cannot hold, on one device."""
-    if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
-        return jax.device_put(x, jax.local_devices()[0])
-    return np.asarray(x)
+def abstract_states(like: GameState, count: int, sharding: jax.sharding.Sharding) -> Any:
+    """Shapes and dtypes of `count` states like `like` as plain arrays, and where they lie."""
+
+    def batched(x: Any) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((count, *x.shape), x.dtype, sharding=sharding)
+
+    return jax.tree.map(batched, jax.eval_shape(pack, like))

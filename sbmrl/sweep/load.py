@@ -1,103 +1,325 @@
-"""Finished runs read back, with one-line errors."""
+"""What runs have left, finished or not: results, curves, trained parameters, agents ready to act."""
 
+import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas
 import polars as pl
 
 from sbmrl.checks import check
 from sbmrl.config import Experiment, from_dict
-from sbmrl.errors import InputError, require
+from sbmrl.environments.files import load_world
+from sbmrl.environments.tabular import TabularMDP, make_mdp
+from sbmrl.errors import InputError, require, require_known
+from sbmrl.game import at_time
+from sbmrl.measures import sampled_returns
+from sbmrl.program import make_program
 from sbmrl.stackelberg import GameState
-from sbmrl.sweep.checkpoint import damage, read_state
-from sbmrl.sweep.execute import Runs, all_runs, part
+from sbmrl.sweep import store
+from sbmrl.sweep.checkpoint import damage, newest, read_state
+from sbmrl.sweep.execute import Runs, abstract_states, all_runs, part, traced_values, unpack
 from sbmrl.sweep.plan import Axis, CellPlan
-from sbmrl.sweep.store import RESULT_COLUMNS, chunk_directory
+
+Frames = Literal["polars", "pandas"]
 
 
-def find_runs(directory: Path) -> list[Path]:
-    """The finished cells in a directory: itself, or its sub-directories.
+@dataclasses.dataclass(frozen=True)
+class Agent:
+    """One trained run, ready to act in its world.
 
-    Raises:
-        InputError: there is none.
+    Attributes:
+        world: the true world.
+        policy: `[S, A]` the evaluated (greedy) policy; `[T, S, A]` where it was planned with a clock.
+        model: `[S, A, S]` the learned world model.
+        params: {"leader": …, "follower": …} trained parameters, as flax or plain tables have them.
+        results: the run's row of the results.
     """
-    candidates = [directory, *sorted(p for p in directory.glob("*") if p.is_dir())] if directory.is_dir() else []
-    runs = [path for path in candidates if (path / "config.json").is_file() and (path / "results.parquet").is_file()]
-    require(bool(runs), str(directory), "must be the directory of a finished run", "no config.json and results.parquet")
-    return runs
+
+    world: TabularMDP
+    policy: jax.Array
+    model: jax.Array
+    params: Mapping[str, Any]
+    results: Mapping[str, Any]
+
+    def act(self, key: jax.Array, state: jax.Array | int, time: jax.Array | int = 0) -> jax.Array:
+        """`[]` an action in `state`, `time` decisions into the episode; pure, for `jit` and `vmap`."""
+        return jax.random.categorical(key, jnp.log(at_time(self.policy, time)[state]))
+
+    def play(self, key: jax.Array, num_episodes: int) -> jax.Array:
+        """`[num_episodes]` undiscounted returns in the true world."""
+        return sampled_returns(key, self.world, self.policy, num_episodes)
 
 
-class Config(NamedTuple):
-    """What config.json holds: the experiment, its axes, seeds a point, and the root seed."""
-
-    experiment: Experiment
-    axes: tuple[Axis, ...]
-    num_seeds: int
-    seed: int
-
-
-def load_config(run: Path) -> Config:
-    """The configuration of a cell.
-
-    Raises:
-        InputError: config.json is missing, damaged or of another program.
-    """
-    try:
-        config = json.loads((run / "config.json").read_text(encoding="utf-8"))
-        axes = tuple(Axis(name, tuple(values)) for name, values in config["axes"])
-        return Config(check(from_dict(config["experiment"])), axes, int(config["num_seeds"]), int(config["seed"]))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{run / 'config.json'}: is no configuration of this program ({error})") from error
-
-
-class Chunk(NamedTuple):
-    """A finished chunk read back: its runs, and their trained state `[N, ...]`."""
+class LoadedState(NamedTuple):
+    """The trained states `[N, ...]` of a finished chunk, and its runs."""
 
     runs: Runs
     state: GameState
 
 
-def load_chunks(run: Path, config: Config, like: GameState) -> Iterator[Chunk]:
-    """The chunks of a finished cell in order.
+@dataclasses.dataclass(frozen=True)
+class LoadedCell:
+    """A cell of a run, finished or not.
 
-    Args:
-        run: the cell's directory.
-        config: its configuration.
-        like: structure, shapes and dtypes of one run's state (`jax.eval_shape` of the program's init).
-
-    Raises:
-        InputError: a chunk is missing or damaged.
+    Attributes:
+        name: its directory's name, or that of the whole run where it is the only cell.
+        directory: where it lies.
+        plan: its experiment and axes.
+        num_seeds: seeds of each point.
+        seed: root of all random numbers.
+        world: the true world.
     """
-    runs = all_runs(config.num_seeds, CellPlan("", config.experiment, config.axes).points())
-    start = 0
-    while start < len(runs):
-        path = chunk_directory(run, start)
-        wrong = damage(path)
-        require(wrong is None, str(path), "must be a finished chunk", wrong)
-        count = pl.scan_parquet(path / "results.parquet").select(pl.len()).collect().item()
-        target = jax.tree.map(lambda x, count=count: jax.ShapeDtypeStruct((count, *x.shape), x.dtype), like)
+
+    name: str
+    directory: Path
+    plan: CellPlan
+    num_seeds: int
+    seed: int
+    world: TabularMDP
+
+    @property
+    def experiment(self) -> Experiment:
+        """The configuration; its traced fields are those of no axis."""
+        return self.plan.experiment
+
+    @property
+    def runs(self) -> Runs:
+        """All runs of the cell, done or not, in the order of the files."""
+        return all_runs(self.num_seeds, self.plan.points())
+
+    @property
+    def finished(self) -> bool:
+        """Whether all runs are done."""
+        return (self.directory / "results.parquet").is_file()
+
+    def _chunks(self, needed: str | None) -> Iterator[tuple[Path, Runs]]:
+        """The finished chunks and their runs; of the files, the `needed` one, or all, are held against their checksums.
+
+        Raises:
+            InputError: one is damaged.
+        """
+        runs = self.runs
+        for path in store.finished_chunks(self.directory):
+            _require_good(path, needed)
+            yield path, part(runs, int(path.name), store.read_chunk(path).num_runs)
+
+    def results(self) -> pl.DataFrame:
+        """One row a run, of the finished chunks.
+
+        Raises:
+            InputError: a file is damaged or of another program.
+        """
+        if self.finished:
+            return _read_results(self.directory / "results.parquet")
+        frames = [_read_results(path / "results.parquet") for path, _ in self._chunks("results.parquet")]
+        return pl.concat(frames) if frames else pl.DataFrame()
+
+    def curves(self) -> pl.DataFrame:
+        """The learning curves, long; those of a chunk in progress up to its newest checkpoint.
+
+        Raises:
+            InputError: a file is damaged.
+        """
+        if self.finished:
+            return _read(self.directory / "metrics.parquet")
+        frames = [_read(path / "metrics.parquet") for path, _ in self._chunks("metrics.parquet")]
+        for where in sorted((self.directory / "checkpoints").glob("????????")):
+            found = newest(where, lambda line: None)
+            if found is not None:
+                curves = store.read_curves(found)
+                count = len(next(iter(curves[0].metrics.values())))
+                frames.append(store.metrics_frame(curves, part(self.runs, int(where.name), count)))
+        return pl.concat(frames) if frames else pl.DataFrame()
+
+    def seconds(self) -> dict[str, float]:
+        """What the finished chunks took: "compile" and "run"."""
+        return store.seconds_of([path for path, _ in self._chunks("chunk.json")])
+
+    def profile(self, run: int) -> tuple[jax.Array, jax.Array]:
+        """The learned model `[S, A, S]` and the evaluated policy `[(T,) S, A]` of a run, by its row of the results.
+
+        Raises:
+            InputError: its chunk is not finished, or damaged.
+        """
+        path, own = self._chunk_of(run, "profiles.npz")
+        with np.load(path / "profiles.npz") as arrays:
+            return jnp.asarray(arrays["model"][own]), jnp.asarray(arrays["policy"][own])
+
+    def states(self) -> Iterator[LoadedState]:
+        """The trained states, chunk by chunk.
+
+        Raises:
+            InputError: a chunk is damaged, or of another program.
+        """
+        like = self._like()
+        for path, runs in self._chunks(None):
+            packed = self._read_state(path, like)
+            count = len(runs)
+            yield LoadedState(runs, unpack(jax.tree.map(lambda x, count=count: x[:count], packed), like))
+
+    def state(self, run: int) -> GameState:
+        """The trained state of a run, by its row of the results.
+
+        Raises:
+            InputError: its chunk is not finished, damaged, or of another program.
+        """
+        path, own = self._chunk_of(run, None)
+        like = self._like()
+        return unpack(jax.tree.map(lambda x: x[own], self._read_state(path, like)), like)
+
+    def find(self, seed: int, **values: float) -> int:
+        """The row of a seed at a point of the axes; dots of a name may be written as double underscores.
+
+        Raises:
+            InputError: there is none, or more than one, such as where the value of an axis is missing.
+        """
+        runs = self.runs
+        chosen = runs.seeds == seed
+        for name, value in values.items():
+            name = name.replace("__", ".")
+            require_known(name, "axis", list(runs.hyper))
+            chosen &= np.isclose(runs.hyper[name], value, rtol=1e-5, atol=1e-9)
+        found = np.flatnonzero(chosen)
+        axes = ", ".join(f"{axis.name} in {list(axis.values)}" for axis in self.plan.axes)
+        allowed = f"must be one run of {self.num_seeds} seeds" + (f" with {axes}" if axes else "")
+        require(len(found) == 1, f"{self.name}: seed {seed}, {values}", allowed, f"{len(found)} runs")
+        return int(found[0])
+
+    def agent(self, seed: int = 0, **values: float) -> Agent:
+        """A trained run, ready to act: `cell.agent(3, alpha=0.5)`.
+
+        Raises:
+            InputError: there is no such run, it is not finished, or its files are damaged.
+        """
+        run = self.find(seed, **values)
+        model, policy = self.profile(run)
+        state = self.state(run)
+        params = make_program(self.experiment, self.world).params(state)
+        row = self.results().filter(pl.col("seed") == seed)
+        for name, value in values.items():
+            row = row.filter((pl.col(name.replace("__", ".")) - value).abs() <= 1e-5 * abs(value) + 1e-9)
+        return Agent(self.world, policy, model, params, row.row(0, named=True))
+
+    def _chunk_of(self, run: int, needed: str | None) -> tuple[Path, int]:
+        """The finished chunk with a run, and the run's place in it."""
+        for path, runs in self._chunks("chunk.json"):
+            if int(path.name) <= run < int(path.name) + len(runs):
+                _require_good(path, needed)
+                return path, run - int(path.name)
+        raise InputError(f"{self.directory}: run {run} is not finished")
+
+    def _like(self) -> GameState:
+        program = make_program(self.experiment, self.world)
+        return jax.eval_shape(program.init, jax.random.key(0), traced_values(self.experiment))
+
+    def _read_state(self, path: Path, like: GameState) -> Any:
+        here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         try:
-            yield Chunk(part(runs, start, count), read_state(path / "state", target))
+            return read_state(path / "state", abstract_states(like, store.read_chunk(path).width, here))
         except Exception as error:  # orbax and tensorstore raise many kinds for a state of another shape
             reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
             raise InputError(f"{path}: cannot be restored ({reason})") from error
-        start += count
 
 
-def load_results(run: Path) -> pl.DataFrame:
-    """One row a seed.
+@dataclasses.dataclass(frozen=True)
+class LoadedRun:
+    """What a command left in a directory: cells, their results and curves as frames.
+
+    Attributes:
+        directory: where it lies.
+        cells: by name.
+        frames: "polars" or "pandas".
+    """
+
+    directory: Path
+    cells: Mapping[str, LoadedCell]
+    frames: Frames = "polars"
+
+    @property
+    def results(self) -> Any:
+        """One row a run, of everything that is finished; the column "cell" names its cell."""
+        return self._frame([cell.results() for cell in self.cells.values()])
+
+    @property
+    def curves(self) -> Any:
+        """The learning curves, long; the column "cell" names the cell."""
+        return self._frame([cell.curves() for cell in self.cells.values()])
+
+    def agent(self, cell: str | None = None, seed: int = 0, **values: float) -> Agent:
+        """A trained run, ready to act; `cell` may be left out where there is one.
+
+        Raises:
+            InputError: there is no such run, it is not finished, or its files are damaged.
+        """
+        names = list(self.cells)
+        if cell is None:
+            require(len(names) == 1, "cell", f"must be one of {', '.join(names)}", "nothing")
+            cell = names[0]
+        require_known(cell, "cell", names)
+        return self.cells[cell].agent(seed, **values)
+
+    def _frame(self, frames: list[pl.DataFrame]) -> Any:
+        named = [
+            frame.select(pl.lit(name).alias("cell"), pl.all())
+            for name, frame in zip(self.cells, frames, strict=True)
+            if len(frame)
+        ]
+        whole = pl.concat(named, how="diagonal_relaxed") if named else pl.DataFrame()
+        return pandas.DataFrame(whole.to_dict(as_series=False)) if self.frames == "pandas" else whole
+
+
+def load(directory: str | Path, frames: Frames = "polars") -> LoadedRun:
+    """Read what `train`, `reproduce` or `sweep` left in a directory, finished or not.
+
+    Args:
+        directory: of the whole run, or of one cell.
+        frames: whether results and curves are polars or pandas frames.
 
     Raises:
-        InputError: results.parquet is missing, damaged or of another program.
+        InputError: there is no run, or a configuration is damaged.
     """
-    path = run / "results.parquet"
+    require_known(frames, "frames", ["polars", "pandas"])
+    directory = Path(directory)
+    found = [directory, *sorted(path for path in directory.glob("*") if path.is_dir())] if directory.is_dir() else []
+    found = [path for path in found if (path / "config.json").is_file()]
+    require(bool(found), str(directory), "must be the directory of a run", "no config.json in it")
+    cells = [_load_cell(path) for path in found]
+    return LoadedRun(directory, {cell.name: cell for cell in cells}, frames)
+
+
+def _load_cell(directory: Path) -> LoadedCell:
     try:
-        results = pl.read_parquet(path)
+        config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+        axes = tuple(Axis(name, tuple(values)) for name, values in config["axes"])
+        static = tuple((name, value) for name, value in config["static"])
+        plan = CellPlan(directory.name, check(from_dict(config["experiment"])), axes, static)
+        num_seeds, seed = int(config["num_seeds"]), int(config["seed"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{directory / 'config.json'}: is no configuration of this program ({error})") from error
+    world = make_mdp(load_world(directory / "world.json"))
+    return LoadedCell(directory.absolute().name, directory, plan, num_seeds, seed, world)
+
+
+def _require_good(chunk: Path, needed: str | None) -> None:
+    wrong = damage(chunk, needed)
+    require(wrong is None, str(chunk), "must be a finished chunk (--resume runs it again)", wrong)
+
+
+def _read(path: Path) -> pl.DataFrame:
+    try:
+        return pl.read_parquet(path)
     except Exception as error:  # polars raises many kinds for a damaged file
         raise InputError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from error
-    missing = [name for name in RESULT_COLUMNS if name not in results.columns]
-    require(not missing, str(path), f"must have the columns {', '.join(RESULT_COLUMNS)}", f"none of {missing}")
+
+
+def _read_results(path: Path) -> pl.DataFrame:
+    results = _read(path)
+    missing = [name for name in store.RESULT_COLUMNS if name not in results.columns]
+    require(not missing, str(path), f"must have the columns {', '.join(store.RESULT_COLUMNS)}", f"none of {missing}")
     return results

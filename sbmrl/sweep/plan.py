@@ -72,11 +72,13 @@ class CellPlan(NamedTuple):
         name: its directory.
         experiment: the configuration; its traced fields are those of no axis.
         axes: the traced axes that this cell has.
+        static: the values of the static axes, by name.
     """
 
     name: str
     experiment: Experiment
     axes: tuple[Axis, ...]
+    static: tuple[tuple[str, Any], ...] = ()
 
     def points(self) -> list[dict[str, float]]:
         """Every combination of the axes' values, the last axis fastest; one empty point without axes."""
@@ -166,11 +168,11 @@ def _cells(experiment: Experiment, grid: Sequence[Axis]) -> list[CellPlan]:
                 require(isinstance(value, int | float), f"grid {axis.name}", "must be numbers", repr(value))
                 check(with_traced(own, {axis.name: float(value)}))
         check(own)
-        extra = [f"{axis.name}={value}" for axis, value in zip(static, values, strict=True)]
+        chosen = tuple((axis.name, value) for axis, value in zip(static, values, strict=True))
         world = own.env.replace("/", "_")
-        name = "-".join([own.formulation, own.scheme, world, *extra])
+        name = "-".join([own.formulation, own.scheme, world, *(f"{field}={value}" for field, value in chosen)])
         numbers = tuple(Axis(a.name, tuple(float(v) for v in a.values)) for a in axes)
-        found.append(CellPlan(name, own, numbers))
+        found.append(CellPlan(name.replace("/", "_"), own, numbers, chosen))
     return found
 
 

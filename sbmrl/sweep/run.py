@@ -1,35 +1,118 @@
 """A sweep, cell by cell and chunk by chunk: killed at any moment, it goes on from what is verified on disk."""
 
+import contextlib
+import json
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from sbmrl.environments.tabular import TabularMDP
-from sbmrl.errors import InputError
+import polars as pl
+
+from sbmrl.environments.tabular import TabularMDP, make_world
+from sbmrl.errors import InputError, require
 from sbmrl.program import make_program
 from sbmrl.sweep import checkpoint, store
-from sbmrl.sweep.execute import Engine, Progress, Runs, Saved, all_runs, part
+from sbmrl.sweep.execute import Cell, Engine, Progress, Runs, Saved, all_runs, part
+from sbmrl.sweep.files import create_directory, locked, write_json, write_parquet
 from sbmrl.sweep.memory import fitting_width, free_bytes, is_out_of_memory
-from sbmrl.sweep.plan import CellPlan, Plan
+from sbmrl.sweep.plan import CellPlan, Plan, difference
+from sbmrl.sweep.processes import any_of, is_first, on_first, smallest, tell
 
 
 class PreemptedError(Exception):
     """The run was asked to stop, and everything it had is saved."""
 
 
-class Listener(NamedTuple):
-    """Who is told how a cell goes.
+class Listener:
+    """Is told how a plan goes; this one keeps silent. With several processes only the first one is told."""
 
-    Attributes:
-        record: (progress, runs done in earlier chunks) after each record.
-        warn: one line about something that went on nevertheless.
-        should_stop: whether to save and stop after this record.
+    def begin(self, cell: CellPlan, directory: Path) -> None:
+        """A cell begins."""
+
+    def compiled(self, name: str, seconds: float) -> None:
+        """A part of the cell's program has been compiled."""
+
+    def record(self, progress: Progress, share: float) -> None:
+        """A record of a chunk is done, and with it this share of the chunk's records."""
+
+    def chunk(self, num_done: int) -> None:
+        """A chunk is on disk, from now or from an earlier run, and so many runs of the cell with it."""
+
+    def end(self, cell: CellPlan, directory: Path) -> None:
+        """All runs of a cell are on disk and put together."""
+
+    def warn(self, line: str) -> None:
+        """Something went wrong, and the run goes on nevertheless."""
+
+    def should_stop(self) -> bool:
+        """Whether to save and stop behind this record; asked in every process."""
+        return False
+
+
+def open_plan(plan: Plan, out: Path, resume: bool) -> Path:
+    """The directory of a new plan, or of the same plan to be resumed.
+
+    Raises:
+        InputError: it holds something else, or another plan; then what differs.
     """
+    path = out.absolute() / "plan.json"
+    fields = json.loads(json.dumps(plan.to_dict()))
+    if not resume:
+        out = create_directory(out)
+        write_json(path, fields)
+        return out
+    require(path.is_file(), "resume", "needs the directory of an earlier run (--out)", f"no plan.json in {out}")
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        changed = difference(stored, fields)
+    except (ValueError, AttributeError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: is no plan of this program ({error})") from error
+    if changed:
+        more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
+        raise InputError(f"resume: the plan in {out} is another one: {'; '.join(changed[:3])}{more}")
+    return out.absolute()
 
-    record: Callable[[Progress, int], None] = lambda progress, done: None
-    warn: Callable[[str], None] = lambda line: None
-    should_stop: Callable[[], bool] = lambda: False
+
+def run_plan(
+    plan: Plan,
+    out: str | Path,
+    listener: Listener | None = None,
+    *,
+    resume: bool = False,
+    checkpoint_seconds: float = 300.0,
+) -> Path:
+    """Run every cell of a plan and leave its files in `out`, a sub-directory a cell; returns the absolute path.
+
+    With several processes (`sbmrl.sweep.processes`), each calls this, and `out` lies where all of them see it.
+
+    Args:
+        plan: what to run.
+        out: a new or empty directory, or with `resume` the one of an earlier run of the same plan.
+        listener: is told how it goes.
+        resume: go on with what lies in `out`.
+        checkpoint_seconds: between two checkpoints inside a chunk.
+
+    Raises:
+        PreemptedError: the listener asked for it.
+        InputError: the directory is another plan's or another process', a world cannot be read, the disk is full, or
+            a run alone does not fit the memory.
+    """
+    listener = listener or Listener()
+    out = Path(out).absolute()
+    worlds = [make_world(cell.experiment.env) for cell in plan.cells]
+    on_first(lambda: open_plan(plan, out, resume))
+    with locked(out) if is_first() else contextlib.nullcontext():
+        for cell, mdp in zip(plan.cells, worlds, strict=True):
+            run_cell(cell, plan, out / cell.name, mdp, listener, checkpoint_seconds)
+        on_first(lambda: put_together(plan, out))
+    return out
+
+
+def put_together(plan: Plan, out: Path) -> None:
+    """The results of all cells in one results.parquet."""
+    if any(cell.name != "." for cell in plan.cells):
+        frames = [pl.scan_parquet(out / cell.name / "results.parquet") for cell in plan.cells]
+        write_parquet(out / "results.parquet", pl.concat(frames, how="diagonal_relaxed"), {})
 
 
 def run_cell(
@@ -50,77 +133,114 @@ def run_cell(
         PreemptedError: the listener asked for it.
         InputError: the disk is full, or a run alone does not fit the memory.
     """
+
+    def begin() -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        store.save_config(directory, cell, plan, mdp)
+        listener.begin(cell, directory)
+
+    def end() -> None:
+        store.finish_cell(directory)
+        listener.end(cell, directory)
+
+    on_first(begin)
+    compiling = _Compiling(listener)
+
+    def make_engine(width: int) -> Engine:
+        return Engine(cell.experiment, make_program(cell.experiment, mdp), width, plan.seed, compiling.add)
+
     runs = all_runs(plan.num_seeds, cell.points())
     start, width, engine = 0, plan.chunk_size or len(runs), None
     while start < len(runs):
-        done = store.chunk_size(directory, start, listener.warn)
+        done = tell(store.chunk_size(directory, start, listener.warn) if is_first() else 0)
         if done:
             start += done
+            on_first(lambda done=start: listener.chunk(done))
             continue
         if engine is None:
-            engine = Engine(cell.experiment, make_program(cell.experiment, mdp), width, plan.seed)
+            engine = make_engine(width)
             if plan.chunk_size is None:
-                width, engine = _fit(engine, part(runs, 0, width), width, cell, mdp, plan, listener)
+                fitting = smallest(fitting_width(width, engine.bytes_needed(part(runs, 0, width)), free_bytes()))
+                if fitting < width:
+                    _warn(listener, f"{cell.name}: {fitting:,} of {width:,} runs side by side, as the memory allows")
+                    width, engine = fitting, make_engine(fitting)
         own = part(runs, start, min(width, len(runs) - start))
         try:
-            _run_chunk(engine, own, start, cell, directory, mdp, listener, checkpoint_seconds)
+            chunk = _Chunk(start, own, directory, checkpoint_seconds)
+            seconds, finished = chunk.run(engine, listener, compiling)
+            store.save_chunk(directory, start, finished, own, cell, mdp, seconds)
+            on_first(chunk.forget)
         except Exception as error:
             if not is_out_of_memory(error) or isinstance(error, InputError):
                 raise
             if width == 1:
                 raise InputError(f"chunk_size: one run alone does not fit the memory ({error})") from error
             width, engine = max(width // 2, 1), None
-            listener.warn(f"{cell.name}: out of memory, going on with {width:,} runs side by side")
-    store.finish_cell(directory)
+            _warn(listener, f"{cell.name}: out of memory, going on with {width:,} runs side by side")
+    on_first(end)
 
 
-def _fit(
-    engine: Engine, runs: Runs, width: int, cell: CellPlan, mdp: TabularMDP, plan: Plan, listener: Listener
-) -> tuple[int, Engine]:
-    """A width that the memory allows, by the compiled program's own account, and its engine."""
-    fitting = fitting_width(width, engine.bytes_needed(runs), free_bytes())
-    if fitting == width:
-        return width, engine
-    listener.warn(f"{cell.name}: {fitting:,} of {width:,} runs side by side, as the memory allows")
-    return fitting, Engine(cell.experiment, make_program(cell.experiment, mdp), fitting, plan.seed)
+def _warn(listener: Listener, line: str) -> None:
+    if is_first():
+        listener.warn(line)
 
 
-def _run_chunk(
-    engine: Engine,
-    runs: Runs,
-    start: int,
-    cell: CellPlan,
-    directory: Path,
-    mdp: TabularMDP,
-    listener: Listener,
-    checkpoint_seconds: float,
-) -> None:
-    where = directory / "checkpoints" / f"{start:08d}"
-    saved = _restore(where, engine, runs, listener)
-    last = began = time.monotonic()
-    compiled_before = engine.compile_seconds
+class _Compiling:
+    """Seconds of compilation that no chunk has accounted for yet."""
 
-    def after_record(now: Saved) -> None:
-        nonlocal last
-        listener.record(now.curves[-1], start)
-        stop = listener.should_stop()
-        if stop or time.monotonic() - last > checkpoint_seconds:
-            checkpoint.save(where, now.num_done, now.state, {store.CURVES: store.curves_bytes(now.curves)})
-            last = time.monotonic()
-        if stop:
-            raise PreemptedError
+    def __init__(self, listener: Listener) -> None:
+        self.seconds, self.listener = 0.0, listener
 
-    finished = engine.run(runs, saved, after_record)
-    running = time.monotonic() - began - (engine.compile_seconds - compiled_before)
-    seconds = {"compile": engine.compile_seconds, "run": running}
-    engine.compile_seconds = 0.0  # told once, with the chunk that waited for it
-    store.save_chunk(directory, start, finished, runs, cell, mdp, seconds)
-    store.remove(where)
+    def add(self, name: str, seconds: float) -> None:
+        self.seconds += seconds
+        if is_first():
+            self.listener.compiled(name, seconds)
 
 
-def _restore(where: Path, engine: Engine, runs: Runs, listener: Listener) -> Saved | None:
-    found = checkpoint.restore(where, engine.abstract_state(), listener.warn)
-    if found is None:
-        return None
-    path, step, state = found
-    return Saved(step, state, store.read_curves(path, engine.program))
+class _Chunk(NamedTuple):
+    """A chunk that is to be run, from its start or from its newest good checkpoint."""
+
+    start: int
+    runs: Runs
+    directory: Path
+    checkpoint_seconds: float
+
+    @property
+    def checkpoints(self) -> Path:
+        return store.checkpoint_directory(self.directory, self.start)
+
+    def forget(self) -> None:
+        """Its checkpoints are needed no more."""
+        store.remove(self.checkpoints)
+
+    def run(self, engine: Engine, listener: Listener, compiling: _Compiling) -> tuple[dict[str, float], Cell]:
+        """The seconds it took and what came out; saves and stops where the listener asks for it."""
+        saved = self._restore(engine, listener)
+        last = began = time.monotonic()
+        before = compiling.seconds
+
+        def after_record(now: Saved) -> None:
+            nonlocal last
+            if is_first():
+                listener.record(now.curves[-1], now.num_done / engine.num_records)
+            stop = any_of(listener.should_stop())
+            if stop or tell(int(time.monotonic() - last > self.checkpoint_seconds)):
+                checkpoint.save(self.checkpoints, now.num_done, now.state, store.curves_file(now.curves))
+                last = time.monotonic()
+            if stop:
+                raise PreemptedError
+
+        finished = engine.run(self.runs, saved, after_record)
+        running = time.monotonic() - began - (compiling.seconds - before)
+        seconds = {"compile": compiling.seconds, "run": running}
+        compiling.seconds = 0.0
+        return seconds, finished
+
+    def _restore(self, engine: Engine, listener: Listener) -> Saved | None:
+        found = checkpoint.newest(self.checkpoints, listener.warn) if is_first() else None
+        step = tell(-1 if found is None else checkpoint.step_of(found))
+        if step < 0:
+            return None
+        path = checkpoint.path_of(self.checkpoints, step)
+        state = checkpoint.read_state(path / "state", engine.abstract_state())
+        return Saved(step, state, store.read_curves(path))

@@ -5,11 +5,15 @@ import polars as pl
 import pytest
 from scipy import stats
 
+from sbmrl.presets import preset
 from sbmrl.report import tracking
 from sbmrl.report.statistics import fraction_interval, interquartile_mean, mean_interval
 from sbmrl.report.table import cells, make_row, to_markdown
 from sbmrl.sweep.execute import Progress
+from sbmrl.sweep.plan import CellPlan
 from sbmrl.sweep.store import RESULT_COLUMNS
+
+CELL = CellPlan("cell", preset("fast", "mal"), ())
 
 
 def results(exact_return, finite=None, **columns):
@@ -92,9 +96,9 @@ def test_a_failing_wandb_warns_once_and_stops_nothing(monkeypatch, tmp_path, cap
         raise CommError("no route\nto host")
 
     monkeypatch.setattr(wandb, "init", fail)
-    tracker = tracking.Tracker("online", "cell", {}, tmp_path)
+    tracker = tracking.Tracker("online", "sweep", CELL, tmp_path)
     tracker.log(Progress("play", 1, 1, 1, {"exact_return": np.ones(2)}))
-    tracker.finish(results([1.0]), [])
+    tracker.finish(tmp_path, [])
     assert capsys.readouterr().err == "warning: wandb: no route; going on without it\n"
 
 
@@ -112,7 +116,7 @@ def test_a_wandb_that_fails_later_warns_once(monkeypatch, tmp_path, capsys):
 
     run = Run()
     monkeypatch.setattr(wandb, "init", lambda **_: run)
-    tracker = tracking.Tracker("offline", "cell", {}, tmp_path)
+    tracker = tracking.Tracker("offline", "sweep", CELL, tmp_path)
     for _ in range(3):
         tracker.log(Progress("play", 1, 1, 1, {"exact_return": np.ones(2)}))
     assert run.calls == 1

@@ -4,25 +4,26 @@ import numpy as np
 import pytest
 
 from sbmrl.errors import InputError
-from sbmrl.sweep import load, store
+from sbmrl.sweep.files import create_directory, write_json
+from sbmrl.sweep.load import load
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
     path = tmp_path / "value.json"
-    store.write_json(path, {"a": 1})
+    write_json(path, {"a": 1})
     with pytest.raises(ValueError, match="not JSON compliant"):
-        store.write_json(path, {"a": np.nan})
+        write_json(path, {"a": np.nan})
     assert path.read_text() == '{\n  "a": 1\n}\n'
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_create_directory_accepts_new_and_empty_ones(tmp_path):
-    assert store.create_directory(tmp_path / "a" / "b").is_dir()
-    assert store.create_directory(tmp_path / "a" / "b") == tmp_path / "a" / "b"
+    assert create_directory(tmp_path / "a" / "b").is_dir()
+    assert create_directory(tmp_path / "a" / "b") == tmp_path / "a" / "b"
     with pytest.raises(InputError, match="new or empty"):
-        store.create_directory(tmp_path / "a")
+        create_directory(tmp_path / "a")
 
 
-def test_find_runs_wants_a_run(tmp_path):
-    with pytest.raises(InputError, match="must be the directory of a finished run"):
-        load.find_runs(tmp_path)
+def test_load_wants_a_run(tmp_path):
+    with pytest.raises(InputError, match="must be the directory of a run"):
+        load(tmp_path)

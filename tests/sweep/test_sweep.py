@@ -15,7 +15,7 @@ import pytest
 from sbmrl.cli import main
 from sbmrl.errors import InputError
 from sbmrl.sweep import checkpoint, run, store
-from sbmrl.sweep.lock import locked
+from sbmrl.sweep.files import locked
 
 pytestmark = pytest.mark.xdist_group("sweep")  # so that one worker compiles what several tests run
 
@@ -109,8 +109,8 @@ def test_every_flipped_byte_of_a_checkpoint_is_found_and_the_older_one_used(tmp_
     for step in (1, 2, 3):
         checkpoint.save(tmp_path, step, {"x": state["x"] * step}, {"more": b"bytes"})
     assert [path.name for path in checkpoint.checkpoints(tmp_path)] == ["step-00000002", "step-00000003"]
-    newest = checkpoint.checkpoints(tmp_path)[-1]
-    files = [path for path in sorted(newest.rglob("*")) if path.is_file() and path.stat().st_size]
+    last = checkpoint.checkpoints(tmp_path)[-1]
+    files = [path for path in sorted(last.rglob("*")) if path.is_file() and path.stat().st_size]
     generator = np.random.default_rng(0)
     for _ in range(30):
         path = files[generator.integers(len(files))]
@@ -118,16 +118,14 @@ def test_every_flipped_byte_of_a_checkpoint_is_found_and_the_older_one_used(tmp_
         place = generator.integers(len(good))
         path.write_bytes(good[:place] + bytes([good[place] ^ (1 << generator.integers(8))]) + good[place + 1 :])
         told: list[str] = []
-        found = checkpoint.restore(tmp_path, like, told.append)
+        found = checkpoint.newest(tmp_path, told.append)
         assert found is not None
-        assert found[1] == 2
-        np.testing.assert_array_equal(found[2]["x"], state["x"] * 2)
+        assert checkpoint.step_of(found) == 2
+        np.testing.assert_array_equal(checkpoint.read_state(found / "state", like)["x"], state["x"] * 2)
         assert len(told) == 1
-        assert str(newest) in told[0]
+        assert str(last) in told[0]
         path.write_bytes(good)
-    found = checkpoint.restore(tmp_path, like, pytest.fail)
-    assert found is not None
-    assert found[1] == 3
+    assert checkpoint.newest(tmp_path, pytest.fail) == last
 
 
 def test_a_full_disk_is_told_in_one_line_and_the_last_good_state_kept(tmp_path, monkeypatch, capfd):
