@@ -1,12 +1,15 @@
 """Files: written atomically, in a directory that one process at a time writes."""
 
 import contextlib
+import datetime
 import fcntl
 import importlib.metadata
 import json
 import os
 import platform
+import shlex
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -68,6 +71,16 @@ def describe_machine() -> dict[str, Any]:
         "devices": [f"{device.platform}:{device.device_kind}" for device in jax.devices()],
         "git": _git_state(),
     }
+
+
+def log_start(directory: Path) -> None:
+    """Add this process' command, the time and the machine to the directory's commands.json."""
+    path = directory / "commands.json"
+    commands = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+    program = Path(sys.argv[0]).name
+    command = shlex.join(["sbmrl" if program == "__main__.py" else program, *sys.argv[1:]])
+    started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    write_json(path, [*commands, {"command": command, "started": started} | describe_machine()])
 
 
 def _git_state() -> dict[str, Any] | None:

@@ -242,6 +242,19 @@ class LoadedRun:
     frames: Frames = "polars"
 
     @property
+    def commands(self) -> list[dict[str, Any]]:
+        """The commands that wrote it, each with its start, versions and devices; none for a cell's own directory.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        path = self.directory / "commands.json"
+        try:
+            return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path}: cannot be read ({error})") from error
+
+    @property
     def results(self) -> Any:
         """One row a run, of everything that is finished; the column "cell" names its cell."""
         return self._frame([cell.results() for cell in self.cells.values()])

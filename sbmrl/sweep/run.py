@@ -13,7 +13,7 @@ from sbmrl.errors import InputError, require
 from sbmrl.program import make_program
 from sbmrl.sweep import checkpoint, store
 from sbmrl.sweep.execute import Cell, Engine, Progress, Runs, Saved, all_runs, part
-from sbmrl.sweep.files import create_directory, locked, write_json, write_parquet
+from sbmrl.sweep.files import create_directory, locked, log_start, write_json, write_parquet
 from sbmrl.sweep.memory import fitting_width, free_bytes, is_out_of_memory
 from sbmrl.sweep.plan import CellPlan, Plan, difference
 from sbmrl.sweep.processes import any_of, is_first, on_first, smallest, tell
@@ -102,6 +102,7 @@ def run_plan(
     worlds = [make_world(cell.experiment.env) for cell in plan.cells]
     on_first(lambda: open_plan(plan, out, resume))
     with locked(out) if is_first() else contextlib.nullcontext():
+        on_first(lambda: log_start(out))
         for cell, mdp in zip(plan.cells, worlds, strict=True):
             run_cell(cell, plan, out / cell.name, mdp, listener, checkpoint_seconds)
         on_first(lambda: put_together(plan, out))
