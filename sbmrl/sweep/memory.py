@@ -7,10 +7,7 @@ import jax
 import psutil
 
 _SHARE = 0.5  # of the free memory; results, checkpoints and the rest of the machine need some too
-_CONTROL_GROUPS = (  # what a container or a scheduler grants: (limit, in use), second and first version of the kernel's
-    (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
-    (Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"), Path("/sys/fs/cgroup/memory/memory.usage_in_bytes")),
-)
+_CONTROL_GROUPS = Path("/sys/fs/cgroup")
 
 
 def free_bytes() -> float:
@@ -25,13 +22,33 @@ def free_bytes() -> float:
     return min(psutil.virtual_memory().available, _granted(), _unlimited())
 
 
-def _granted() -> float:
-    for limit, used in _CONTROL_GROUPS:
+def _granted(membership: str | None = None) -> float:
+    """What the control groups leave that a container or a scheduler has put this process into.
+
+    Args:
+        membership: the text of /proc/self/cgroup; a line is hierarchy:controllers:path, 0::path in the second version.
+    """
+    if membership is None:
         try:
-            return max(int(limit.read_text()) - int(used.read_text()), 0)
-        except (OSError, ValueError):  # no such file, or no limit ("max")
+            membership = Path("/proc/self/cgroup").read_text()
+        except OSError:  # not Linux
+            return float("inf")
+    left = float("inf")
+    for line in membership.splitlines():
+        number, controllers, path = line.split(":", 2)
+        if number == "0" and not controllers:
+            root, limit, used = _CONTROL_GROUPS, "memory.max", "memory.current"
+        elif "memory" in controllers.split(","):
+            root, limit, used = _CONTROL_GROUPS / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"
+        else:
             continue
-    return float("inf")
+        own = root / path.lstrip("/")
+        for group in (own, *own.parents):  # each group above has a limit of its own
+            try:
+                left = min(left, max(int((group / limit).read_text()) - int((group / used).read_text()), 0))
+            except (OSError, ValueError):  # no such group in this container's view, or no limit ("max")
+                continue
+    return left
 
 
 def _unlimited() -> float:
