@@ -65,7 +65,7 @@ def bytes_of(compiled: Any) -> int:
 
 def fitting_width(width: int, needed: int, free: float) -> int:
     """`width` where `needed` bytes fit into the share of the free ones, else the largest power of 2 that would."""
-    allowed = int(free * _SHARE)
+    allowed = free * _SHARE
     if needed <= allowed:
         return width
     most = max(int(width * allowed / needed), 1)
