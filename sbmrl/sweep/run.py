@@ -100,9 +100,14 @@ def run_plan(
     listener = listener or Listener()
     out = Path(out).absolute()
     worlds = [make_world(cell.experiment.env) for cell in plan.cells]
-    on_first(lambda: open_plan(plan, out, resume))
-    with locked(out) if is_first() else contextlib.nullcontext():
-        on_first(lambda: log_start(out))
+    with contextlib.ExitStack() as held:
+
+        def begin() -> None:
+            open_plan(plan, out, resume)
+            held.enter_context(locked(out))
+            log_start(out)
+
+        on_first(begin)
         for cell, mdp in zip(plan.cells, worlds, strict=True):
             run_cell(cell, plan, out / cell.name, mdp, listener, checkpoint_seconds)
         on_first(lambda: put_together(plan, out))

@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -71,15 +72,19 @@ def test_a_finished_sweep_resumes_to_itself(finished):
     assert pl.read_parquet(before).equals(pl.read_parquet(finished / "results.parquet"))
 
 
+def wait_for_checkpoint(out):
+    deadline = time.monotonic() + 240
+    while not list(out.rglob("step-*")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_killed_runs_resume_to_the_same_bits(finished, tmp_path, number):
     """A checkpoint after every record; killed behind the first one."""
     out = tmp_path / "killed"
     line = [*LINE, "--out", str(out), "--checkpoint-seconds", "1e-9"]
     process = subprocess.Popen([sys.executable, "-m", "sbmrl", *line], env=os.environ, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 240
-    while not list(out.rglob("step-*")) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    wait_for_checkpoint(out)
     process.send_signal(number)
     _, printed = process.communicate(timeout=120)
     assert process.returncode == (75 if number == signal.SIGTERM else -number)
@@ -88,6 +93,64 @@ def test_killed_runs_resume_to_the_same_bits(finished, tmp_path, number):
         assert list(out.rglob("step-????????"))
     assert not (out / "results.parquet").exists()
     main([*line, "--resume"])
+    same(finished, out)
+
+
+def start_processes(out, devices, *more):
+    """The sweep by one process for each number of devices."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    started = []
+    for index, count in enumerate(devices):
+        own = os.environ | {"JAX_NUM_CPU_DEVICES": str(count)}
+        distributed = ["--distributed", f"{address},{len(devices)},{index}"] if len(devices) > 1 else []
+        line = [sys.executable, "-m", "sbmrl", *LINE, *more, *distributed, "--out", str(out)]
+        started.append(subprocess.Popen(line, env=own, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+    return started
+
+
+def finish(processes):
+    """(exit code, stderr) of each."""
+    printed = [process.communicate(timeout=200)[1] for process in processes]
+    return [(process.returncode, text) for process, text in zip(processes, printed, strict=True)]
+
+
+def test_two_processes_of_two_devices_are_four_devices_bit_for_bit(finished, tmp_path):
+    """The share of a device is two runs in both; what the second process would have to say, the first one says."""
+    (first, told), (second, silent) = finish(start_processes(tmp_path / "two", (2, 2)))
+    assert (first, second) == (0, 0), told + silent
+    assert "24 of 24 runs" in told
+    assert "runs" not in silent
+    same(finished, tmp_path / "two")
+
+
+def test_one_device_is_four_devices_up_to_rounding(finished, tmp_path):
+    ((code, told),) = finish(start_processes(tmp_path / "one", (1,)))
+    assert code == 0, told
+    results, whole = (pl.read_parquet(path / "results.parquet") for path in (tmp_path / "one", finished))
+    for name in ("exact_return", "fit", "random_fit", "model_return"):
+        np.testing.assert_allclose(results[name], whole[name], rtol=1e-4, atol=1e-5)
+
+
+def test_processes_that_are_refused_all_end_and_one_says_why(tmp_path):
+    (tmp_path / "theirs").write_text("precious")
+    (first, told), (second, silent) = finish(start_processes(tmp_path, (1, 1)))
+    assert (first, second) == (2, 2)
+    assert "out: must be a new or empty directory" in told
+    assert "sbmrl: error" not in silent
+    assert [path.name for path in tmp_path.iterdir()] == ["theirs"]
+
+
+def test_stopped_processes_resume_as_one(finished, tmp_path):
+    out = tmp_path / "stopped"
+    processes = start_processes(out, (2, 2), "--checkpoint-seconds", "1e-9")
+    wait_for_checkpoint(out)
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
+    assert [code for code, _ in finish(processes)] == [75, 75]
+    assert not (out / "results.parquet").exists()
+    main([*LINE, "--out", str(out), "--resume"])
     same(finished, out)
 
 
