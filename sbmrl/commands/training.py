@@ -20,11 +20,10 @@ from sbmrl.presets import preset
 from sbmrl.report.table import COLUMNS, RESIDUAL_TOLERANCE, Row, caption, cells, certificate_line
 from sbmrl.sweep import execute
 from sbmrl.sweep.plan import CellPlan, Plan, make_plan, parse_axis
-from sbmrl.sweep.processes import PeerError, connected, is_first
+from sbmrl.sweep.processes import REQUEUE, PeerError, connected, is_first
 from sbmrl.sweep.run import PreemptedError, run_plan
 
 _MOST_CERTIFICATES = 4  # lines on the screen; table.md has all of them
-REQUEUE = 75  # exit code after SIGTERM: everything is saved, run the same command with --resume
 
 
 def train(experiment: Experiment, options: RunOptions) -> None:

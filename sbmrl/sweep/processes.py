@@ -5,6 +5,8 @@ files, and what it found is told to the others. With one process all of this is 
 """
 
 import contextlib
+import os
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -14,6 +16,7 @@ from jax.experimental import multihost_utils
 
 from sbmrl.errors import InputError
 
+REQUEUE = 75  # exit code where everything is saved: run the same command again, with --resume
 Address = tuple[str, int, int]  # HOST:PORT of the first process, their number, the index of this one
 
 
@@ -24,6 +27,8 @@ class PeerError(Exception):
 @contextlib.contextmanager
 def connected(how: Address | Literal["off", "auto"]) -> Iterator[None]:
     """Join the other processes, and at the end wait for them. Before anything touches a device.
+
+    Where another process is lost, this one ends with the exit code `REQUEUE`.
 
     Args:
         how: "off", "auto" (SLURM, Open MPI, Kubernetes and TPU pods are recognised), or an address.
@@ -44,6 +49,10 @@ def connected(how: Address | Literal["off", "auto"]) -> Iterator[None]:
         raise InputError(f"distributed: {how}: cannot join the other processes ({reason})") from error
     try:
         yield
+    except jax.errors.JaxRuntimeError as error:  # what the network says when another process is lost
+        reason = str(error).strip().splitlines()[0][:200]
+        print(f"sbmrl: another process was lost; go on with --resume ({reason})", file=sys.stderr, flush=True)
+        os._exit(REQUEUE)  # without the others there is no orderly end; everything on disk is good
     finally:
         jax.distributed.shutdown()
 

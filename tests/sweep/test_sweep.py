@@ -154,6 +154,18 @@ def test_stopped_processes_resume_as_one(finished, tmp_path):
     same(finished, out)
 
 
+def test_a_process_that_is_lost_takes_the_others_with_it_and_the_sweep_resumes(finished, tmp_path):
+    out = tmp_path / "lost"
+    processes = start_processes(out, (2, 2), "--checkpoint-seconds", "1e-9")
+    wait_for_checkpoint(out)
+    processes[1].kill()
+    (code, told), _ = finish(processes)
+    assert code == 75
+    assert "another process was lost; go on with --resume" in told
+    main([*LINE, "--out", str(out), "--resume"])
+    same(finished, out)
+
+
 def test_a_damaged_chunk_is_named_and_run_again(finished, tmp_path, capfd):
     out = tmp_path / "damaged"
     shutil.copytree(finished, out)
