@@ -214,7 +214,8 @@ def _parse(config: type, arguments: list[str], program: str, default: Any = None
     Raises:
         InputError: an unknown option, with the nearest known one, or a value of the wrong type.
     """
-    arguments = [_as_flag(argument) for argument in arguments]
+    before = ["", *arguments]  # the value of --cluster-options is itself written as name=value
+    arguments = [a if b == "--cluster-options" else _as_flag(a) for a, b in zip(arguments, before, strict=False)]
     printed = io.StringIO()
     kwargs = {} if default is None else {"default": default}
     try:

@@ -64,6 +64,10 @@ class SweepOptions(RunOptions):
 
     grid: tuple[str, ...] = ()
     """An axis, alpha=0:1:11, leader.learning_rate=1e-4,3e-4 or log:1e-5:1e-3:5; give --grid once for each."""
+    cluster: str = "off"
+    """Run each cell as a job: "slurm", or "local" for processes on this machine (needs 'sbmrl[cluster]')."""
+    cluster_options: str = ""
+    """What submitit is told of the jobs: timeout_min=60,gpus_per_node=1,slurm_partition=gpu."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,17 +11,19 @@ from typing import Any
 
 from rich.table import Table
 
+from sbmrl.commands.cluster import CellJob, Cluster
 from sbmrl.commands.common import console, default_directory
 from sbmrl.commands.options import Reproduce, RunOptions, SweepOptions, parse_distributed
 from sbmrl.commands.watch import Watcher, read_rows, save_table
 from sbmrl.config import Experiment
+from sbmrl.errors import InputError
 from sbmrl.formulations import POSTER_FORMULATIONS
 from sbmrl.presets import preset
 from sbmrl.report.table import COLUMNS, RESIDUAL_TOLERANCE, Row, caption, cells, certificate_line
 from sbmrl.sweep import execute
 from sbmrl.sweep.plan import CellPlan, Plan, make_plan, parse_axis
 from sbmrl.sweep.processes import REQUEUE, PeerError, connected, is_first
-from sbmrl.sweep.run import PreemptedError, run_plan
+from sbmrl.sweep.run import PreemptedError, opened, run_plan
 
 _MOST_CERTIFICATES = 4  # lines on the screen; table.md has all of them
 
@@ -46,7 +48,26 @@ def sweep(experiments: Sequence[Experiment], options: SweepOptions) -> None:
     """Every formulation over the whole grid; a sub-directory a cell."""
     grid = [parse_axis(text) for text in options.grid]
     plan = make_plan(experiments, grid, options.num_seeds, options.seed, options.chunk_size)
-    _run(plan, options.out or default_directory("sweep"), options)
+    out = (options.out or default_directory("sweep")).absolute()
+    if options.cluster == "off":
+        _run(plan, out, options)
+        return
+    how = parse_distributed(options.distributed)
+    if isinstance(how, tuple):
+        raise InputError(f"distributed: must be off or auto with a cluster, got {options.distributed}")
+    cluster = Cluster(options.cluster, options.cluster_options)
+    try:
+        with _stop_on_sigterm() as should_stop, opened(plan, out, options.resume):
+            missing = [cell for cell in plan.cells if not (out / cell.name / "results.parquet").is_file()]
+            cluster.run(
+                [CellJob(plan, cell, out, options.wandb, options.checkpoint_seconds, how) for cell in missing],
+                out / "jobs",
+                should_stop,
+            )
+    except PreemptedError:
+        print(f"sbmrl: stopped; the jobs go on; collect them with --resume --out {out}", file=sys.stderr)
+        raise SystemExit(REQUEUE) from None
+    _finish(plan, out)
 
 
 def _run(plan: Plan, out: Path, options: RunOptions) -> None:
@@ -63,9 +84,13 @@ def _run(plan: Plan, out: Path, options: RunOptions) -> None:
     except PeerError:
         raise SystemExit(2) from None
     if first:
-        rows = [row for cell in plan.cells for row in read_rows(out / cell.name)]
-        save_table(out, rows)
-        _print_table(rows, out)
+        _finish(plan, out)
+
+
+def _finish(plan: Plan, out: Path) -> None:
+    rows = [row for cell in plan.cells for row in read_rows(out / cell.name)]
+    save_table(out, rows)
+    _print_table(rows, out)
 
 
 class _stop_on_sigterm:  # noqa: N801  # read as a word in a with statement

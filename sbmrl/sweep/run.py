@@ -3,6 +3,7 @@
 import contextlib
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,6 +74,25 @@ def open_plan(plan: Plan, out: Path, resume: bool) -> Path:
     return out.absolute()
 
 
+@contextlib.contextmanager
+def opened(plan: Plan, out: Path, resume: bool) -> Iterator[None]:
+    """The directory of a plan, held against other processes; at the end the results of all cells are put together.
+
+    Raises:
+        InputError: the directory is another plan's, or another process is writing it.
+    """
+    with contextlib.ExitStack() as held:
+
+        def begin() -> None:
+            open_plan(plan, out, resume)
+            held.enter_context(locked(out))
+            log_start(out)
+
+        on_first(begin)
+        yield
+        on_first(lambda: put_together(plan, out))
+
+
 def run_plan(
     plan: Plan,
     out: str | Path,
@@ -100,17 +120,9 @@ def run_plan(
     listener = listener or Listener()
     out = Path(out).absolute()
     worlds = [make_world(cell.experiment.env) for cell in plan.cells]
-    with contextlib.ExitStack() as held:
-
-        def begin() -> None:
-            open_plan(plan, out, resume)
-            held.enter_context(locked(out))
-            log_start(out)
-
-        on_first(begin)
+    with opened(plan, out, resume):
         for cell, mdp in zip(plan.cells, worlds, strict=True):
             run_cell(cell, plan, out / cell.name, mdp, listener, checkpoint_seconds)
-        on_first(lambda: put_together(plan, out))
     return out
 
 

@@ -1,12 +1,14 @@
 """Sweeps: what is killed, damaged or too large goes on and ends with the same bits."""
 
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -33,11 +35,13 @@ def finished(tmp_path_factory):
     return out
 
 
+CELL = "mal_random_noise-exact-simple_mdp_2"
+
+
 def same(left, right):
     one, other = (pl.read_parquet(path / "results.parquet") for path in (left, right))
     assert one.equals(other)
-    cell = "mal_random_noise-exact-simple_mdp_2"
-    one, other = (pl.read_parquet(path / cell / "metrics.parquet") for path in (left, right))
+    one, other = (pl.read_parquet(path / CELL / "metrics.parquet") for path in (left, right))
     assert one.equals(other)
 
 
@@ -50,7 +54,7 @@ def test_a_sweep_has_a_row_a_run_and_a_line_a_point(finished):
             assert results.filter(*near)["seed"].to_list() == list(range(6))
     table = (finished / "table.md").read_text()
     assert table.count("| MAL + random noise, alpha ") == 4
-    chunks = finished / "mal_random_noise-exact-simple_mdp_2" / "chunks"
+    chunks = finished / CELL / "chunks"
     assert [path.name for path in sorted(chunks.iterdir())] == ["00000000", "00000008", "00000016"]
     assert not list(finished.rglob("*.tmp"))
 
@@ -166,10 +170,38 @@ def test_a_process_that_is_lost_takes_the_others_with_it_and_the_sweep_resumes(f
     same(finished, out)
 
 
+def test_cells_as_jobs_of_a_cluster(tmp_path, capfd):
+    """submitit's local executor; a job that was already done is not done again."""
+    line = [*LINE, "--grid", "loss=brier,kl"]
+    out, alone = tmp_path / "jobs", tmp_path / "alone"
+    main([*line, "--out", str(alone)])
+    capfd.readouterr()
+    main([*line, "--cluster", "local", "--cluster-options", "timeout_min=4", "--out", str(out)])
+    assert "2 of 2 jobs have ended" in capfd.readouterr().err
+    one, other = (pl.read_parquet(path / "results.parquet") for path in (alone, out))
+    assert one.equals(other)
+    (out / f"{CELL}-loss=kl" / "results.parquet").unlink()
+    main([*line, "--cluster", "local", "--out", str(out), "--resume"])
+    assert "1 of 1 jobs have ended" in capfd.readouterr().err
+    assert one.equals(pl.read_parquet(out / "results.parquet"))
+
+
+def test_a_job_that_fails_is_named_with_its_log(finished, tmp_path, capsys):
+    out = tmp_path / "jobs"
+    shutil.copytree(finished, out)
+    (out / CELL / "results.parquet").unlink()
+    with locked(out / CELL):
+        said = refused(capsys, *LINE, "--cluster", "local", "--out", str(out), "--resume").splitlines()[-1]
+    assert "cluster: every job must end well" in said
+    assert CELL in said
+    (log,) = re.findall(r"log (\S+)\)", said)
+    assert "is being written by another process" in Path(log).read_text()
+
+
 def test_a_damaged_chunk_is_named_and_run_again(finished, tmp_path, capfd):
     out = tmp_path / "damaged"
     shutil.copytree(finished, out)
-    path = out / "mal_random_noise-exact-simple_mdp_2" / "chunks" / "00000008" / "results.parquet"
+    path = out / CELL / "chunks" / "00000008" / "results.parquet"
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(bytes(content))
