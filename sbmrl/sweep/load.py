@@ -299,11 +299,22 @@ def load(directory: str | Path, frames: Frames = "polars") -> LoadedRun:
     """
     require_known(frames, "frames", ["polars", "pandas"])
     directory = Path(directory)
-    found = [directory, *sorted(path for path in directory.glob("*") if path.is_dir())] if directory.is_dir() else []
-    found = [path for path in found if (path / "config.json").is_file()]
+    found = [path for path in (directory, *_in_order(directory)) if (path / "config.json").is_file()]
     require(bool(found), str(directory), "must be the directory of a run", "no config.json in it")
     cells = [_load_cell(path) for path in found]
     return LoadedRun(directory, {cell.name: cell for cell in cells}, frames)
+
+
+def _in_order(directory: Path) -> list[Path]:
+    """The sub-directories, those of the plan's cells in the plan's order."""
+    path = directory / "plan.json"
+    try:
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.is_file() else []
+        names = [cell["name"] for cell in cells]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: is no plan of this program ({error})") from error
+    others = sorted(path for path in directory.glob("*") if path.is_dir() and path.name not in names)
+    return [*(directory / name for name in names if name != "."), *others]
 
 
 def _load_cell(directory: Path) -> LoadedCell:
