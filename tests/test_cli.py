@@ -4,16 +4,19 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+import yaml
 from conftest import tiny_experiment
 
-from sbmrl.cli import main, parse_train
+from sbmrl.cli import main, parse_sweep, parse_train
 from sbmrl.commands import training
 from sbmrl.formulations import FORMULATIONS, POSTER_FORMULATIONS
 from sbmrl.options import EvolutionOptions, FitOptions, GradientOptions, PPOOptions
+from sbmrl.report import tracking
 from sbmrl.sweep.store import RESULT_COLUMNS
 
 pytestmark = pytest.mark.xdist_group("cli")  # so that one worker makes the runs that several tests read
@@ -225,7 +228,10 @@ def test_reproduce_leaves_all_files(reproduced):
         curves = pl.read_parquet(run / "metrics.parquet")
         assert set(curves["stage"]) == {"pretrain", "play"}
         assert curves.filter(metric="exact_return").height == 2 * 3
-        assert list((run / "wandb").glob("offline-run-*"))
+        (log,) = (run / "wandb").glob("offline-run-*/*.wandb")
+        logged = log.read_bytes()
+        assert b"metrics.parquet" in logged  # the artifact
+        assert run.parent.name.encode() in logged  # the group
         assert not list(run.glob("*.tmp"))
 
 
@@ -279,3 +285,31 @@ def test_a_checkpoint_of_another_shape_is_named(reproduced, tmp_path, capsys):
     state = next(path for path in (run / "chunks" / "00000000" / "state").rglob("*") if path.is_file())
     state.write_bytes(state.read_bytes() + b"0")
     assert "has another checksum" in refused(capsys, "evaluate", str(run))
+
+
+def test_every_trial_of_the_wandb_sweep_is_a_command_that_is_accepted():
+    path = Path(__file__).parents[1] / "experiments" / "wandb_sweep.yaml"
+    sweep = yaml.safe_load(path.read_text(encoding="utf-8"))
+    program, command, *line = sweep["command"]
+    assert (program, command) == ("sbmrl", "train")
+    assert sweep["metric"]["name"] in tracking.ESTIMATES
+    values = [f"--{name}={range_['min']}" for name, range_ in sweep["parameters"].items()]  # as the agent writes them
+    line = [word for given in line for word in (values if given == "${args}" else [given])]
+    experiment, options = parse_train(line)
+    assert (experiment.alpha, experiment.leader.learning_rate, options.wandb) == (0.0, 1e-4, "online")
+
+
+def test_the_batch_script_is_sound_and_its_command_accepted(tmp_path):
+    """The shell's own check, and a run of it in which srun and scontrol only write down what they are told."""
+    script = Path(__file__).parents[1] / "experiments" / "sweep.sbatch"
+    for name, code in (("srun", 75), ("scontrol", 0)):
+        (tmp_path / name).write_text(f'#!/bin/bash\necho "$@" > {tmp_path}/{name}.said\nexit {code}\n')
+        (tmp_path / name).chmod(0o755)
+    own = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_JOB_ID": "7"}
+    done = subprocess.run(["bash", str(script)], env=own, cwd=tmp_path, timeout=60)
+    assert done.returncode == 75
+    assert (tmp_path / "scontrol.said").read_text() == "requeue 7\n"
+    words = (tmp_path / "srun.said").read_text().split()
+    experiments, options = parse_sweep(words[words.index("sweep") + 1 :])
+    assert [experiment.formulation for experiment in experiments] == ["mal_agent_reward", "mal_random_noise"]
+    assert (options.distributed, options.resume, options.num_seeds) == ("auto", False, 4096)

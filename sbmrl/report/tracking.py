@@ -14,7 +14,7 @@ from sbmrl.sweep.execute import Progress
 from sbmrl.sweep.plan import CellPlan
 
 Mode = Literal["disabled", "offline", "online"]
-_ESTIMATES = ("exact_return", "sampled_return", "fraction_fooled", "fraction_optimal")
+ESTIMATES = ("exact_return", "sampled_return", "fraction_fooled", "fraction_optimal")
 
 
 class Tracker:
@@ -98,11 +98,11 @@ def _finish(run: Any, directory: Path, rows: Sequence[Mapping[str, Any]]) -> Non
     results = pl.read_parquet(directory / "results.parquet")
     run.log({"results": wandb.Table(columns=[*results.columns], data=[list(line) for line in results.iter_rows()])})
     points = [
-        {**row["point"], **{f"{name}_{bound}": row[name][bound] for name in _ESTIMATES for bound in row[name]}}
+        {**row["point"], **{f"{name}_{bound}": row[name][bound] for name in ESTIMATES for bound in row[name]}}
         for row in rows
     ]
     run.log({"points": wandb.Table(columns=list(points[0]), data=[list(point.values()) for point in points])})
-    run.summary.update({name: rows[0][name]["value"] for name in _ESTIMATES} if len(rows) == 1 else {})
+    run.summary.update({name: rows[0][name]["value"] for name in ESTIMATES} if len(rows) == 1 else {})
     files = ("results.parquet", "metrics.parquet", "table.md", "table.json", "config.json", "world.json")
     _log_artifact(run, run.name, "results", [directory / name for name in files])
     run.finish()
