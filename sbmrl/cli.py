@@ -19,6 +19,7 @@ from sbmrl.commands.options import (
     Draw,
     Evaluate,
     List,
+    Report,
     Reproduce,
     RunOptions,
     Sweep,
@@ -38,6 +39,7 @@ COMMANDS: dict[str, tuple[type, str]] = {
     "train": (Train, "one formulation in one world, many seeds"),
     "sweep": (Sweep, "formulations over a grid of hyper-parameters"),
     "evaluate": (Evaluate, "evaluate a finished run again, exactly and by sampling"),
+    "report": (Report, "a page on one or more runs: table, statistics, figures"),
     "theory": (Theory, "check the theorems on random worlds; counts, tightness, figure"),
     "list": (List, "worlds, formulations, schemes and presets"),
     "draw": (Draw, "an MDP, or a run's learned model beside its world"),
@@ -48,6 +50,7 @@ _HOMES: dict[type, tuple[str, str]] = {
     Evaluate: ("inspection", "evaluate"),
     List: ("inspection", "show_list"),
     Draw: ("inspection", "draw"),
+    Report: ("report", "report"),
     Theory: ("theory", "theory"),
 }
 _HELP = ("-h", "--help")
@@ -104,6 +107,8 @@ def _check_command(config: Any) -> None:
     elif isinstance(config, Evaluate):
         require_count(config.num_episodes, "num_episodes")
         _check_seed(config.seed)
+    elif isinstance(config, Report):
+        require(len(config.directories) > 0, "directories", "must be at least one", "none")
     elif isinstance(config, Theory):
         require_count(config.num_instances, "num_instances")
         _check_seed(config.seed)

@@ -100,6 +100,18 @@ class Draw:
 
 
 @dataclasses.dataclass(frozen=True)
+class Report:
+    """Write a page on one or more runs, finished or not: report.html, table.md, table.json and figures/."""
+
+    directories: tyro.conf.Positional[tuple[Path, ...]]
+    """What train, reproduce or sweep left: one directory, or several."""
+    compare: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Pair the rows of further directories with the same rows of the first one, seed by seed."""
+    out: Path | None = None
+    """Directory for the files; an earlier report there is replaced. Default: report inside the first directory."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Theory:
     """Check both theorems on random worlds, policies and models, and find the instances that make them tightest."""
 

@@ -65,13 +65,13 @@ def make_row(
         "point": dict(point or {}),
         "num_seeds": len(results),
         "num_diverged": len(results) - count,
-        "exact_return": _bounds(mean_interval(returns)),
+        "exact_return": bounds_of(mean_interval(returns)),
         "interquartile_mean": _number(interquartile_mean(returns)),
-        "sampled_return": _bounds(mean_interval(finite["sampled_return"].to_numpy())),
+        "sampled_return": bounds_of(mean_interval(finite["sampled_return"].to_numpy())),
         "optimal_return": _number(head["optimal_return"]),
-        "fraction_fooled": _bounds(fraction_interval(int(finite["fooled"].sum()), count)),
-        "fraction_optimal": _bounds(fraction_interval(int(finite["optimal"].sum()), count)),
-        "fraction_follower_best_responds": _bounds(fraction_interval(best_responding, count)),
+        "fraction_fooled": bounds_of(fraction_interval(int(finite["fooled"].sum()), count)),
+        "fraction_optimal": bounds_of(fraction_interval(int(finite["optimal"].sum()), count)),
+        "fraction_follower_best_responds": bounds_of(fraction_interval(best_responding, count)),
         "num_unconverged": int((finite["residual"].fill_nan(0.0) > RESIDUAL_TOLERANCE).sum()),
         "certificate": {name: _median(finite[name].to_numpy()) for name in Certificate._fields},
         "seconds": round(seconds, 1),
@@ -87,7 +87,8 @@ def _median(values: np.ndarray) -> float | None:
     return float(np.median(values)) if len(values) else None
 
 
-def _bounds(estimate: Estimate) -> dict[str, float | None]:
+def bounds_of(estimate: Estimate) -> dict[str, float | None]:
+    """An estimate as plain data; None for what is not known."""
     return {name: _number(value) for name, value in estimate._asdict().items()}
 
 
@@ -111,10 +112,10 @@ def cells(row: Row) -> list[str]:
     return [
         title(row),
         "–" if poster is None else f"{poster['value']:.2f} ± {poster['spread']:.2f}",
-        _interval(row["exact_return"], "{:.2f}"),
+        with_interval(row["exact_return"], "{:.2f}"),
         "–" if row["interquartile_mean"] is None else f"{row['interquartile_mean']:.2f}",
-        _interval(row["sampled_return"], "{:.2f}"),
-        _interval(row["fraction_fooled"], "{:.0%}"),
+        with_interval(row["sampled_return"], "{:.2f}"),
+        with_interval(row["fraction_fooled"], "{:.0%}"),
         _value(row["fraction_optimal"], "{:.0%}"),
         _value(row["fraction_follower_best_responds"], "{:.0%}"),
         f"{row['num_seeds']}" + (f" ({diverged} diverged, left out)" if diverged else ""),
@@ -122,7 +123,7 @@ def cells(row: Row) -> list[str]:
     ]
 
 
-def title(row: Row) -> str:
+def title(row: Mapping[str, Any]) -> str:
     """The formulation's name in print, with what departs from the default."""
     where = " (paid in the model)" if row["agent_reward"] == "model" else ""
     axes = "".join(f", {name} {value}" for name, value in row["static"].items())
@@ -130,11 +131,12 @@ def title(row: Row) -> str:
     return FORMULATIONS[row["formulation"]].title + where + axes
 
 
-def _value(bounds: dict[str, float | None], form: str) -> str:
+def _value(bounds: Mapping[str, float | None], form: str) -> str:
     return "–" if bounds["value"] is None else form.format(bounds["value"])
 
 
-def _interval(bounds: dict[str, float | None], form: str) -> str:
+def with_interval(bounds: Mapping[str, float | None], form: str) -> str:
+    """An estimate and its interval in print: 0.50 [0.40, 0.60]; only what is known of it."""
     if bounds["low"] is None or bounds["high"] is None:
         return _value(bounds, form)
     return f"{_value(bounds, form)} [{form.format(bounds['low'])}, {form.format(bounds['high'])}]"
@@ -170,9 +172,13 @@ def caption(rows: Sequence[Row]) -> str:
     )
 
 
+def markdown_table(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    return "\n".join("| " + " | ".join(line) + " |" for line in (columns, ["---"] * len(columns), *lines))
+
+
 def to_markdown(rows: Sequence[Row]) -> str:
     """The table as Markdown, caption below."""
-    lines = [COLUMNS, ["---"] * len(COLUMNS), *(cells(row) for row in rows)]
     certificates = "\n".join(f"- {certificate_line(row)}" for row in rows)
-    table = "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    table = markdown_table(COLUMNS, [cells(row) for row in rows])
     return f"{table}\n\n{caption(rows)}\n\nMedians over the seeds:\n\n{certificates}\n"

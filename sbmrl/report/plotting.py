@@ -1,0 +1,107 @@
+"""What the figures of a report share: one style, small multiples, dots with intervals. Sizes in inches."""
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#222222", "#8c6d31")  # Okabe–Ito first
+MARKERS = "osD^vPX*"
+# Lines may lie on each other: the first is widest, and those above it have gaps.
+WIDTHS = (3.4, 2.8, 2.4, 2.0, 1.8, 1.6, 1.4, 1.2)
+DASHES = ("-", (0, (6, 2)), (2, (4, 3)), (4, (2, 2)), (0, (7, 2, 1, 2)), (3, (3, 4)), (0, (1, 2)), (5, (5, 5)))
+MOST_LINES = len(COLOURS)  # of a panel
+MOST_PANELS = 12  # of a figure
+WIDTH = 6.4  # of a figure of one panel: still read on a phone
+BOUNDS = ("value", "low", "high")
+STYLE: Any = {"svg.hashsalt": "sbmrl", "svg.fonttype": "none", "font.size": 10.0, "axes.titlesize": 10.0}
+
+
+class Drawing(NamedTuple):
+    """A finished figure.
+
+    Attributes:
+        name: of its files, without suffix.
+        title: what it shows, in a few words; also the text for those who cannot see it.
+        note: what the reader needs to know, and what is left out.
+        svg: its bytes.
+        png: its bytes.
+    """
+
+    name: str
+    title: str
+    note: str
+    svg: bytes
+    png: bytes
+
+
+def render(name: str, title: str, note: str, figure: Figure) -> Drawing:
+    """A figure as SVG and PNG, the same bytes every time."""
+    svg, png = io.BytesIO(), io.BytesIO()
+    with matplotlib.rc_context(STYLE):
+        figure.savefig(svg, format="svg", metadata={"Date": None})
+        figure.savefig(png, format="png", dpi=150)
+    return Drawing(name, title, note, svg.getvalue(), png.getvalue())
+
+
+def left_out(shown: int, total: int, what: str) -> str:
+    """The sentence that says how much of it is not in the figure; nothing where all is."""
+    return "" if shown >= total else f" Shown: the first {shown} of {total} {what}; the tables have all."
+
+
+def batches(items: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """As many items at a time as lines go into a panel."""
+    for start in range(0, len(items), MOST_LINES):
+        yield items[start : start + MOST_LINES]
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty white figure whose parts make room for each other."""
+    return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+
+
+def panels(count: int, height: float) -> tuple[Figure, list[Axes]]:
+    """Small multiples: one panel alone is wide, more stand in two columns."""
+    columns = 1 if count == 1 else 2
+    lines = -(-count // columns)
+    figure = new_figure(WIDTH if columns == 1 else WIDTH + 2.0, height * lines)
+    axes = list(np.ravel(figure.subplots(lines, columns, squeeze=False)))
+    for unused in axes[count:]:
+        unused.axis("off")
+    return figure, axes[:count]
+
+
+def clean(axes: Axes) -> None:
+    """No frame above and to the right."""
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+
+
+def legend_below(axes: Axes) -> None:
+    """The legend below a panel, where it covers no line."""
+    axes.legend(frameon=False, fontsize=8, ncols=2, handlelength=3.2, loc="upper center", bbox_to_anchor=(0.5, -0.17))
+
+
+def dots(axes: Axes, estimates: Sequence[Mapping[str, float | None]], colours: Sequence[str]) -> None:
+    """One line each, from the top: the value, and its interval where there is one."""
+    for place, (estimate, colour) in enumerate(zip(estimates, colours, strict=True)):
+        value, low, high = (estimate[name] for name in BOUNDS)
+        if low is not None and high is not None:
+            axes.plot([low, high], [place, place], color=colour, lw=2.2, solid_capstyle="butt")
+        if value is not None:
+            axes.plot(value, place, "o", ms=6, color=colour, clip_on=False, zorder=4)
+    axes.set_ylim(len(estimates) - 0.5, -0.5)
+    axes.grid(axis="x", color="#dddddd", lw=0.6)
+    axes.set_axisbelow(True)
+    clean(axes)
+
+
+def same_range(several: Sequence[Axes]) -> None:
+    """One horizontal range for all of them."""
+    ends = [axes.get_xlim() for axes in several]
+    for axes in several:
+        axes.set_xlim(min(low for low, _ in ends), max(high for _, high in ends))
