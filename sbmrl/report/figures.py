@@ -89,7 +89,7 @@ def profiles(groups: Sequence[Mapping[str, Any]]) -> Drawing:
     """Performance profiles: for every score, the share of runs above it."""
     shown = list(batches(groups))[:MOST_PANELS]
     with matplotlib.rc_context(STYLE):
-        figure, several = panels(len(shown), 4.0)
+        figure, several = panels(len(shown), 4.2)
         for axes, batch in zip(several, shown, strict=True):
             for group, colour, width, dashes in zip(batch, COLOURS, WIDTHS, DASHES, strict=False):
                 value, low, high = (group["profile"][name] for name in BOUNDS)
@@ -98,7 +98,7 @@ def profiles(groups: Sequence[Mapping[str, Any]]) -> Drawing:
                 axes.step(THRESHOLDS, value, where="post", **look)
             axes.set(xlim=(THRESHOLDS[0], THRESHOLDS[-1]), ylim=(-0.02, 1.04))
             axes.set(xlabel="normalised score τ", ylabel="share of runs above τ")
-            legend_below(axes)
+            legend_below(axes, columns=2 if len(shown) == 1 else 1)
             clean(axes)
     note = (
         "For every τ the share of runs with a normalised score above it, averaged over worlds, and its pointwise 95 % "
@@ -118,7 +118,7 @@ def learning_curves(entries: Sequence[Entry]) -> Drawing | None:
     if not shown:
         return None
     with matplotlib.rc_context(STYLE):
-        figure, several = panels(len(shown), 4.0)
+        figure, several = panels(len(shown), 4.2)
         for axes, ((world, learner), batch) in zip(several, shown, strict=True):
             for entry, colour, width, dashes in zip(batch, COLOURS, WIDTHS, DASHES, strict=False):
                 steps, low, middle, high = (entry.curve[name].to_numpy() for name in ("steps", "low", "middle", "high"))
@@ -129,7 +129,7 @@ def learning_curves(entries: Sequence[Entry]) -> Drawing | None:
             axes.set_title(world)
             axes.set(xlabel=_STEPS.get(learner, "steps of the leader"), ylabel="exact return")
             axes.ticklabel_format(axis="x", style="sci", scilimits=(0, 5))
-            legend_below(axes)
+            legend_below(axes, columns=2 if len(shown) == 1 else 1)
             clean(axes)
     note = (
         "Exact return in the true world during play. Line: the median over seeds; band: the middle half of them. "

@@ -65,7 +65,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def panels(count: int, height: float) -> tuple[Figure, list[Axes]]:
-    """Small multiples: one panel alone is wide, more stand in two columns."""
+    """Small multiples: one panel alone is wide, more stand in two columns; `height` of a panel and its legend."""
     columns = 1 if count == 1 else 2
     lines = -(-count // columns)
     figure = new_figure(WIDTH if columns == 1 else WIDTH + 2.0, height * lines)
@@ -81,9 +81,10 @@ def clean(axes: Axes) -> None:
         axes.spines[side].set_visible(False)
 
 
-def legend_below(axes: Axes) -> None:
+def legend_below(axes: Axes, columns: int) -> None:
     """The legend below a panel, where it covers no line."""
-    axes.legend(frameon=False, fontsize=8, ncols=2, handlelength=3.2, loc="upper center", bbox_to_anchor=(0.5, -0.17))
+    place: Any = {"loc": "upper center", "bbox_to_anchor": (0.5, -0.2)}
+    axes.legend(frameon=False, fontsize=8, ncols=columns, handlelength=3.2, **place)
 
 
 def dots(axes: Axes, estimates: Sequence[Mapping[str, float | None]], colours: Sequence[str]) -> None:

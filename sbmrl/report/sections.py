@@ -149,7 +149,7 @@ def _differences(data: dict[str, Any]) -> Section:
         if data["without_partner"]:
             before.append(f"Without a partner: {'; '.join(data['without_partner'])}.")
     else:
-        before = ["Every row against the first row of its world (and of its --seed), the baseline."]
+        before = ["Every row against the first row of its world and root seed, the baseline."]
         if not data["differences"]:
             before.append("There is one row in each world: nothing to compare.")
     table = difference_table(data) if data["differences"] else None
