@@ -25,11 +25,13 @@ from sbmrl.report.plotting import (
     batches,
     clean,
     dots,
+    in_lines,
     left_out,
     legend_below,
     new_figure,
     panels,
     render,
+    row_figure,
     same_range,
 )
 
@@ -46,10 +48,8 @@ def fooled(rows: Sequence[Mapping[str, Any]]) -> Drawing:
     names = list(dict.fromkeys(row["formulation"] for row in rows))
     colours = [COLOURS[names.index(row["formulation"]) % len(COLOURS)] for row in shown]
     with matplotlib.rc_context(STYLE):
-        figure = new_figure(WIDTH, 0.9 + 0.27 * len(shown))
-        axes = figure.subplots()
+        figure, (axes,) = row_figure([row["label"] for row in shown], columns=1)
         dots(axes, [row["fraction_fooled"] for row in shown], colours)
-        axes.set_yticks(range(len(shown)), [row["label"] for row in shown])
         axes.set_xlim(0.0, 1.0)
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
         axes.set_xlabel("fooled seeds")
@@ -66,15 +66,13 @@ def aggregate_scores(groups: Sequence[Mapping[str, Any]]) -> Drawing:
     shown = groups[:_MOST_GROUPS]
     colours = [COLOURS[i % len(COLOURS)] for i in range(len(shown))]
     with matplotlib.rc_context(STYLE):
-        figure = new_figure(WIDTH + 1.2, 0.9 + 0.3 * len(shown))
-        several = figure.subplots(1, len(_AGGREGATES), sharey=True)
+        figure, several = row_figure([group["label"] for group in shown], columns=len(_AGGREGATES))
         for axes, (name, title) in zip(several, _AGGREGATES.items(), strict=True):
             dots(axes, [group[name] for group in shown], colours)
             axes.set_title(title)
             axes.locator_params(axis="x", nbins=3)
             axes.margins(x=0.15)
             axes.tick_params(axis="y", length=0)
-        several[0].set_yticks(range(len(shown)), [group["label"] for group in shown])
         same_range(several[:3])
         figure.supxlabel("normalised score: 0 the uniform policy, 1 optimal", fontsize=10)
     note = (
@@ -89,12 +87,12 @@ def profiles(groups: Sequence[Mapping[str, Any]]) -> Drawing:
     """Performance profiles: for every score, the share of runs above it."""
     shown = list(batches(groups))[:MOST_PANELS]
     with matplotlib.rc_context(STYLE):
-        figure, several = panels(len(shown), 4.2)
+        figure, several = panels([[group["label"] for group in batch] for batch in shown])
         for axes, batch in zip(several, shown, strict=True):
             for group, colour, width, dashes in zip(batch, COLOURS, WIDTHS, DASHES, strict=False):
                 value, low, high = (group["profile"][name] for name in BOUNDS)
                 axes.fill_between(THRESHOLDS, low, high, color=colour, alpha=0.15, lw=0, step="post")
-                look = {"color": colour, "lw": width, "ls": dashes, "label": group["label"]}
+                look = {"color": colour, "lw": width, "ls": dashes, "label": in_lines(group["label"])}
                 axes.step(THRESHOLDS, value, where="post", **look)
             axes.set(xlim=(THRESHOLDS[0], THRESHOLDS[-1]), ylim=(-0.02, 1.04))
             axes.set(xlabel="normalised score τ", ylabel="share of runs above τ")
@@ -118,13 +116,13 @@ def learning_curves(entries: Sequence[Entry]) -> Drawing | None:
     if not shown:
         return None
     with matplotlib.rc_context(STYLE):
-        figure, several = panels(len(shown), 4.2)
+        figure, several = panels([[entry.group for entry in batch] for _, batch in shown])
         for axes, ((world, learner), batch) in zip(several, shown, strict=True):
             for entry, colour, width, dashes in zip(batch, COLOURS, WIDTHS, DASHES, strict=False):
                 steps, low, middle, high = (entry.curve[name].to_numpy() for name in ("steps", "low", "middle", "high"))
                 axes.fill_between(steps, low, high, color=colour, alpha=0.12, lw=0)
                 marker = "o" if len(steps) == 1 else None  # a line of one record is no line
-                axes.plot(steps, middle, color=colour, lw=width, ls=dashes, marker=marker, label=entry.group)
+                axes.plot(steps, middle, color=colour, lw=width, ls=dashes, marker=marker, label=in_lines(entry.group))
             _references(axes, batch)
             axes.set_title(world)
             axes.set(xlabel=_STEPS.get(learner, "steps of the leader"), ylabel="exact return")
@@ -189,7 +187,7 @@ def _axis_effect(stem: str, name: str, world: str, lines: Sequence[Sequence[Entr
                 known = [[(entry.row or {})[statistic][part] for part in BOUNDS] for entry in line]
                 value, low, high = np.array(known, float).T  # NaN for what is not known
                 errors = np.nan_to_num([value - low, high - value]).clip(min=0.0)
-                axes.errorbar(x, value, yerr=errors, label=_line_label(line[0], name), **look)
+                axes.errorbar(x, value, yerr=errors, label=in_lines(_line_label(line[0], name)), **look)
         for axes, label in zip(several, ("exact return", "fooled seeds"), strict=True):
             axes.set(xlabel=name, ylabel=label, xscale="log" if logarithmic else "linear")
             clean(axes)

@@ -1,6 +1,8 @@
 """What the figures of a report share: one style, small multiples, dots with intervals. Sizes in inches."""
 
 import io
+import re
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -17,6 +19,7 @@ DASHES = ("-", (0, (6, 2)), (2, (4, 3)), (4, (2, 2)), (0, (7, 2, 1, 2)), (3, (3,
 MOST_LINES = len(COLOURS)  # of a panel
 MOST_PANELS = 12  # of a figure
 WIDTH = 6.4  # of a figure of one panel: still read on a phone
+_LABEL_WIDTH = 36  # characters of a line of a label
 BOUNDS = ("value", "low", "high")
 STYLE: Any = {"svg.hashsalt": "sbmrl", "svg.fonttype": "none", "font.size": 10.0, "axes.titlesize": 10.0}
 
@@ -64,15 +67,31 @@ def new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")
 
 
-def panels(count: int, height: float) -> tuple[Figure, list[Axes]]:
-    """Small multiples: one panel alone is wide, more stand in two columns; `height` of a panel and its legend."""
-    columns = 1 if count == 1 else 2
-    lines = -(-count // columns)
-    figure = new_figure(WIDTH if columns == 1 else WIDTH + 2.0, height * lines)
-    axes = list(np.ravel(figure.subplots(lines, columns, squeeze=False)))
-    for unused in axes[count:]:
+def in_lines(label: str) -> str:
+    """A label in lines that leave room for the figure, its numbers to three digits."""
+    short = re.sub(r"\d+\.\d{4,}", lambda found: f"{float(found[0]):.3g}", label)
+    return textwrap.fill(short, _LABEL_WIDTH, break_long_words=False)
+
+
+def row_figure(labels: Sequence[str], columns: int) -> tuple[Figure, list[Axes]]:
+    """A figure with a named line for each label, from the top, in one panel or several beside each other."""
+    told = [in_lines(label) for label in labels]
+    figure = new_figure(WIDTH + 0.4 * (columns - 1), 0.9 + sum(0.12 + 0.15 * text.count("\n") + 0.15 for text in told))
+    several = list(np.ravel(figure.subplots(1, columns, sharey=True, squeeze=False)))
+    several[0].set_yticks(range(len(told)), told, fontsize=9)
+    return figure, several
+
+
+def panels(labels: Sequence[Sequence[str]]) -> tuple[Figure, list[Axes]]:
+    """Small multiples with room for the legend of each: one panel alone is wide, more stand in two columns."""
+    columns = 1 if len(labels) == 1 else 2
+    lines = max(sum(in_lines(label).count("\n") + 1 for label in own) for own in labels)
+    height = 3.2 + 0.16 * (lines if columns == 2 else (lines + 1) // 2)
+    figure = new_figure(WIDTH if columns == 1 else WIDTH + 2.0, height * -(-len(labels) // columns))
+    axes = list(np.ravel(figure.subplots(-(-len(labels) // columns), columns, squeeze=False)))
+    for unused in axes[len(labels) :]:
         unused.axis("off")
-    return figure, axes[:count]
+    return figure, axes[: len(labels)]
 
 
 def clean(axes: Axes) -> None:
