@@ -1,1 +1,1 @@
-"""Statistics, tables, figures and W&B. Host side; never inside jit."""
+"""Statistics, tables, figures, the page of a run, and W&B. Host side; never inside jit."""

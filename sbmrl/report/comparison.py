@@ -19,12 +19,16 @@ Plain = dict[str, Any]
 
 
 def _key(entry: Entry, without: Sequence[str] = ()) -> tuple[Any, ...]:
-    """What identifies an entry apart from its directory, as something that can be looked up."""
+    """What identifies an entry apart from its directory, as something that can be looked up.
+
+    The value of an axis counts once, whether it was an axis or an option: α = 0.8 is α = 0.8.
+    """
     parts: list[Any] = []
     for name, value in entry.identity.items():
         if isinstance(value, Mapping):
-            value = tuple(sorted((k, _rounded(v)) for k, v in value.items() if k not in without))
-        if name not in without:
+            others = {axis: chosen for axis, chosen in value.items() if axis not in entry.identity}
+            parts.append(tuple(sorted((axis, _rounded(chosen)) for axis, chosen in others.items())))
+        elif name not in without:
             parts.append(_rounded(value))
     return tuple(parts)
 

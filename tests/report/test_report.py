@@ -262,6 +262,22 @@ def test_a_run_compared_with_itself_differs_in_nothing(swept, tmp_path, capsys):
     assert "compare: needs at least two directories" in refused(capsys, "report", str(swept), "--compare")
 
 
+def test_a_value_counts_the_same_as_axis_and_as_option(swept, tmp_path):
+    run = tmp_path / "option"
+    shutil.copytree(swept / NOISE, run)
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(
+        json.dumps(config | {"axes": [], "experiment": config["experiment"] | {"alpha": 1}})
+    )
+    for name in ("results.parquet", "metrics.parquet"):
+        frame = pl.read_parquet(run / name)
+        frame.filter((pl.col("alpha") - 1).abs() < 1e-6).write_parquet(run / name)
+    write_report([load(swept), load(run)], tmp_path / "out", compare=True)
+    (line,) = json.loads((tmp_path / "out" / "table.json").read_text())["differences"]
+    assert (line["pairs"], line["difference"]["value"]) == (4, 0.0)
+    assert line["baseline"].startswith("MAL + random noise, alpha 1")
+
+
 def test_rows_without_a_partner_and_diverged_seeds_are_told(swept, tmp_path):
     run = tmp_path / "other"
     shutil.copytree(swept, run)
