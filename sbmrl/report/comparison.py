@@ -34,8 +34,8 @@ def _key(entry: Entry, without: Sequence[str] = ()) -> tuple[Any, ...]:
 
 
 def _rounded(value: Any) -> Any:
-    """Numbers as they are printed: values of an axis come from texts and from float32."""
-    return f"{value:.6g}" if isinstance(value, float) else value
+    """Numbers as they are printed: 1 is 1.0, and the values of a range carry its rounding."""
+    return f"{value:.6g}" if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
 def _world(entry: Entry) -> tuple[Any, ...]:
@@ -130,8 +130,7 @@ def over_worlds(entries: Sequence[Entry]) -> tuple[list[Plain], list[str]]:
                 "worlds": [entry.world for entry in members],
                 "runs": sum(map(len, scores)),
                 **{name: bounds_of(estimate) for name, estimate in aggregates(scores)._asdict().items()},
-                "profile": {"threshold": np.round(THRESHOLDS, 6).tolist()}
-                | {name: np.round(values, 6).tolist() for name, values in profile._asdict().items()},
+                "profile": {name: np.round(values, 6).tolist() for name, values in profile._asdict().items()},
             }
         )
     return found, list(flat)

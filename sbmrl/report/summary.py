@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from sbmrl.errors import require
-from sbmrl.report.comparison import over_worlds, to_baselines, to_first_directory
+from sbmrl.report.comparison import THRESHOLDS, over_worlds, to_baselines, to_first_directory
 from sbmrl.report.entries import CellState, Entry, read_runs, run_labels
 from sbmrl.report.table import COLUMNS, Row, caption, cells, markdown_table, with_interval
 from sbmrl.sweep.load import LoadedRun
@@ -83,6 +83,7 @@ def summarise(runs: Sequence[LoadedRun], compare: bool) -> Summary:
         "differences": differences,
         "without_partner": without,
         "groups": groups,
+        "profile_thresholds": THRESHOLDS.round(6).tolist(),
         "worlds_without_scale": flat,
         "commands": commands,
     }

@@ -266,9 +266,10 @@ def test_a_value_counts_the_same_as_axis_and_as_option(swept, tmp_path):
     run = tmp_path / "option"
     shutil.copytree(swept / NOISE, run)
     config = json.loads((run / "config.json").read_text())
-    (run / "config.json").write_text(
-        json.dumps(config | {"axes": [], "experiment": config["experiment"] | {"alpha": 1}})
-    )
+    config["experiment"]["alpha"] = 1
+    (run / "config.json").write_text(json.dumps(config | {"axes": []}))
+    shutil.rmtree(run / "chunks" / "00000000")
+    (run / "chunks" / "00000004").rename(run / "chunks" / "00000000")
     for name in ("results.parquet", "metrics.parquet"):
         frame = pl.read_parquet(run / name)
         frame.filter((pl.col("alpha") - 1).abs() < 1e-6).write_parquet(run / name)
