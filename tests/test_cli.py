@@ -212,6 +212,10 @@ def test_reproduce_leaves_all_files(reproduced):
     assert {row["poster"]["value"] for row in rows} == {0.97, 36.93, 36.74, 36.77}
     assert "| MAL + agent reward | 36.93 ± 0.57 |" in (reproduced / "table.md").read_text()
     assert len(pl.read_parquet(reproduced / "results.parquet")) == 4 * 3
+    page = (reproduced / "report" / "report.html").read_text(encoding="utf-8")
+    assert "Finished: 12 runs." in page
+    (log,) = (reproduced / "wandb").glob("offline-run-*/*.wandb")
+    assert b"report.html" in log.read_bytes()
     for name in POSTER_FORMULATIONS:
         run = reproduced / name
         config = json.loads((run / "config.json").read_text())

@@ -29,6 +29,8 @@ class RunOptions:
     """Go on with what an earlier run of the same command left in --out."""
     checkpoint_seconds: float = 300.0
     """Seconds between two checkpoints inside a chunk."""
+    report: bool = True
+    """End with a report, as `sbmrl report` writes it, in report/ below --out."""
     distributed: str = "off"
     """Several processes: "auto" (SLURM, Open MPI, Kubernetes, TPU pods) or HOST:PORT,N,I, process I of N."""
 

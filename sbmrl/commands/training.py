@@ -1,6 +1,7 @@
 """`sbmrl train`, `sbmrl reproduce` and `sbmrl sweep`: plans, run cell by cell."""
 
 import dataclasses
+import json
 import signal
 import sys
 import threading
@@ -14,13 +15,16 @@ from rich.table import Table
 from sbmrl.commands.cluster import CellJob, Cluster
 from sbmrl.commands.common import console, default_directory
 from sbmrl.commands.options import Reproduce, RunOptions, SweepOptions, parse_distributed
-from sbmrl.commands.watch import Watcher, read_rows, save_table
+from sbmrl.commands.watch import Watcher, save_table
 from sbmrl.config import Experiment
 from sbmrl.errors import InputError
 from sbmrl.formulations import POSTER_FORMULATIONS
 from sbmrl.presets import preset
+from sbmrl.report.page import write_report
 from sbmrl.report.table import COLUMNS, RESIDUAL_TOLERANCE, Row, caption, cells, certificate_line
+from sbmrl.report.tracking import track_report
 from sbmrl.sweep import execute
+from sbmrl.sweep.load import load
 from sbmrl.sweep.plan import CellPlan, Plan, make_plan, parse_axis
 from sbmrl.sweep.processes import REQUEUE, PeerError, connected, is_first
 from sbmrl.sweep.run import PreemptedError, opened, run_plan
@@ -67,7 +71,7 @@ def sweep(experiments: Sequence[Experiment], options: SweepOptions) -> None:
     except PreemptedError:
         print(f"sbmrl: stopped; the jobs go on; collect them with --resume --out {out}", file=sys.stderr)
         raise SystemExit(REQUEUE) from None
-    _finish(plan, out)
+    _finish(plan, out, options)
 
 
 def _run(plan: Plan, out: Path, options: RunOptions) -> None:
@@ -84,13 +88,20 @@ def _run(plan: Plan, out: Path, options: RunOptions) -> None:
     except PeerError:
         raise SystemExit(2) from None
     if first:
-        _finish(plan, out)
+        _finish(plan, out, options)
 
 
-def _finish(plan: Plan, out: Path) -> None:
-    rows = [row for cell in plan.cells for row in read_rows(out / cell.name)]
+def _finish(plan: Plan, out: Path, options: RunOptions) -> None:
+    """The table of all cells, on the screen and as files, and the report."""
+    tables = [(out / cell.name / "table.json").read_text(encoding="utf-8") for cell in plan.cells]
+    rows = [row for table in tables for row in json.loads(table)]
     save_table(out, rows)
-    _print_table(rows, out)
+    _print_table(rows)
+    if options.report:
+        page = write_report([load(out)], out / "report")
+        track_report(options.wandb, out.name, page.parent)
+        print(f"report: {page}")
+    print(f"files: {out}")
 
 
 class _stop_on_sigterm:  # noqa: N801  # read as a word in a with statement
@@ -112,7 +123,7 @@ class _stop_on_sigterm:  # noqa: N801  # read as a word in a with statement
             signal.signal(signal.SIGTERM, self.previous)
 
 
-def _print_table(rows: Sequence[Row], out: Path) -> None:
+def _print_table(rows: Sequence[Row]) -> None:
     table = Table(show_edge=False)
     for number, column in enumerate(COLUMNS):
         table.add_column(column, justify="left" if number == 0 else "right", no_wrap=number == 0)
@@ -129,4 +140,3 @@ def _print_table(rows: Sequence[Row], out: Path) -> None:
         if row["num_unconverged"]:
             told = f"{row['num_unconverged']} of {row['num_seeds']} seeds: inner solver not converged"
             screen.print(f"{row['formulation']}: {told} (residual above {RESIDUAL_TOLERANCE:g})")
-    screen.print(f"files: {out}")

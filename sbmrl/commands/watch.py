@@ -85,7 +85,7 @@ class Watcher(Listener):
 
     @override
     def end(self, cell: CellPlan, directory: Path) -> None:
-        rows = read_rows(directory)
+        rows = [row for cell in load(directory).cells.values() for row in cell_rows(cell)]
         save_table(directory, rows)
         if self.tracker is not None:
             self.tracker.finish(directory, rows)
@@ -103,11 +103,6 @@ class Watcher(Listener):
         told = f"{done:,} of {self.total:,} runs, {self._rate():,.0f} steps/s, compiling {self.compiling:.0f} s"
         share = (done + running) / self.total
         self.bar.update(self.task, completed=share, description=f"{self.name} {stage}", told=told)
-
-
-def read_rows(directory: Path) -> list[Row]:
-    """The rows of the table of a cell's directory."""
-    return [row for cell in load(directory).cells.values() for row in cell_rows(cell)]
 
 
 def save_table(out: Path, rows: Sequence[Row]) -> None:

@@ -57,7 +57,7 @@ def track_report(mode: Mode, group: str, directory: Path) -> None:
     """Log the report in `directory` as an artifact of the group."""
 
     def log() -> None:
-        run = _open(mode, group, f"{group} report", "report", directory, {})
+        run = _open(mode, group, f"{group} report", "report", directory.parent, {})
         _log_artifact(run, group, "report", sorted(directory.iterdir()))
         run.finish()
 
@@ -113,7 +113,9 @@ def _log_artifact(run: Any, name: str, kind: str, files: Sequence[Path]) -> None
 
     artifact = wandb.Artifact(re.sub(r"[^\w.-]", "-", f"{name}-{kind}"), type=kind)
     for path in files:
-        if path.is_file():
+        if path.is_dir():
+            artifact.add_dir(str(path), name=path.name)
+        elif path.is_file():
             artifact.add_file(str(path))
     run.log_artifact(artifact)
 
