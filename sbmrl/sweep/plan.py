@@ -170,7 +170,8 @@ def _cells(experiment: Experiment, grid: Sequence[Axis]) -> list[CellPlan]:
         check(own)
         chosen = tuple((axis.name, value) for axis, value in zip(static, values, strict=True))
         world = own.env.replace("/", "_")
-        name = "-".join([own.formulation, own.scheme, world, *(f"{field}={value}" for field, value in chosen)])
+        extra = [f"{field}={value}" for field, value in chosen if field not in ("scheme", "env")]
+        name = "-".join([own.formulation, own.scheme, world, *extra])
         numbers = tuple(Axis(a.name, tuple(float(v) for v in a.values)) for a in axes)
         found.append(CellPlan(name.replace("/", "_"), own, numbers, chosen))
     return found

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 import shutil
 import subprocess
 from html.parser import HTMLParser
@@ -21,17 +22,7 @@ from sbmrl.sweep.run import Listener, PreemptedError, run_plan
 
 pytestmark = pytest.mark.xdist_group("report")  # so that one worker makes the sweep that several tests read
 
-TINY = [
-    "--no-report",
-    "--num-records",
-    "3",
-    "--leader.num-updates",
-    "6",
-    "--num-random-leaders",
-    "2",
-    "--num-eval-episodes",
-    "2",
-]
+TINY = shlex.split("--no-report --num-records 3 --leader.num-updates 6 --num-random-leaders 2 --num-eval-episodes 2")
 LINE = ["sweep", "mal_random_noise", "mal", "--scheme", "exact", "--num-seeds", "4", "--chunk-size", "4", *TINY]
 NOISE = "mal_random_noise-exact-simple_mdp_2"
 SECTIONS = ["state", "table", "differences", "fooled", "worlds", "curves", "axes", "models", "certificates", "cost"]

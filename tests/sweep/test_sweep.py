@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -22,17 +23,7 @@ from sbmrl.sweep.files import locked
 
 pytestmark = pytest.mark.xdist_group("sweep")  # so that one worker compiles what several tests run
 
-TINY = [
-    "--no-report",
-    "--num-records",
-    "3",
-    "--leader.num-updates",
-    "6",
-    "--num-random-leaders",
-    "2",
-    "--num-eval-episodes",
-    "2",
-]
+TINY = shlex.split("--no-report --num-records 3 --leader.num-updates 6 --num-random-leaders 2 --num-eval-episodes 2")
 GRID = ["--grid", "alpha=0.2,0.8", "--grid", "leader.learning_rate=0.05,0.1"]
 LINE = ["sweep", "mal_random_noise", "--scheme", "exact", "--num-seeds", "6", "--chunk-size", "8", *TINY, *GRID]
 
