@@ -19,6 +19,18 @@ def test_the_program_runs(monkeypatch, capsys):
     assert "(8, 3)" in capsys.readouterr().out
 
 
+def test_the_program_of_the_page_on_sweeps_runs(monkeypatch, tmp_path):
+    page = (Path(__file__).parents[1] / "docs" / "sweeps.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    monkeypatch.setattr(sbmrl, "preset", lambda name, *chosen: tiny_experiment(*chosen), raising=False)
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(compile(program, "docs/sweeps.md", "exec"), names)
+    assert len(names["run"].results) == 16 + 3 * 16
+    assert names["agent"].results["seed"] == 3
+    assert names["agent"].results["alpha"] == 0.5
+
+
 def test_every_file_it_links_is_there():
     links = re.findall(r"\]\(((?!http)[^)#]+)\)", README)
     assert links
