@@ -123,7 +123,8 @@ def _check_run(options: RunOptions) -> None:
         require_count(options.chunk_size, "chunk_size")
     seconds = options.checkpoint_seconds
     require(seconds > 0, "checkpoint_seconds", "must be positive", seconds)
-    parse_distributed(options.distributed)
+    alone = parse_distributed(options.distributed) == "off"
+    require(alone or options.out is not None, "out", "must be given with --distributed, the same everywhere", "nothing")
 
 
 def _check_seed(seed: int) -> None:

@@ -35,9 +35,8 @@ _MOST_CERTIFICATES = 4  # lines on the screen; table.md has all of them
 def train(experiment: Experiment, options: RunOptions) -> None:
     """One cell, its files, its row of the table."""
     plan = Plan((CellPlan(".", experiment, ()),), options.num_seeds, options.seed, options.chunk_size)
-    _run(
-        plan, options.out or default_directory(f"{experiment.formulation}-{experiment.env}".replace("/", "_")), options
-    )
+    name = f"{experiment.formulation}-{experiment.env}".replace("/", "_")
+    _run(plan, options.out or default_directory(name), options)
 
 
 def reproduce(config: Reproduce) -> None:
@@ -62,7 +61,7 @@ def sweep(experiments: Sequence[Experiment], options: SweepOptions) -> None:
     cluster = Cluster(options.cluster, options.cluster_options)
     try:
         with _stop_on_sigterm() as should_stop, opened(plan, out, options.resume):
-            missing = [cell for cell in plan.cells if not (out / cell.name / "results.parquet").is_file()]
+            missing = [cell for cell in plan.cells if not (out / cell.name / "table.json").is_file()]
             cluster.run(
                 [CellJob(plan, cell, out, options.wandb, options.checkpoint_seconds, how) for cell in missing],
                 out / "jobs",

@@ -181,7 +181,7 @@ def test_cells_as_jobs_of_a_cluster(tmp_path, capfd):
     assert "2 of 2 jobs have ended" in capfd.readouterr().err
     one, other = (pl.read_parquet(path / "results.parquet") for path in (alone, out))
     assert one.equals(other)
-    (out / f"{CELL}-loss=kl" / "results.parquet").unlink()
+    (out / f"{CELL}-loss=kl" / "table.json").unlink()  # what a cell writes last
     main([*line, "--cluster", "local", "--out", str(out), "--resume"])
     assert "1 of 1 jobs have ended" in capfd.readouterr().err
     assert one.equals(pl.read_parquet(out / "results.parquet"))
@@ -190,7 +190,7 @@ def test_cells_as_jobs_of_a_cluster(tmp_path, capfd):
 def test_a_job_that_fails_is_named_with_its_log(finished, tmp_path, capsys):
     out = tmp_path / "jobs"
     shutil.copytree(finished, out)
-    (out / CELL / "results.parquet").unlink()
+    (out / CELL / "table.json").unlink()
     with locked(out / CELL):
         said = refused(capsys, *LINE, "--cluster", "local", "--out", str(out), "--resume").splitlines()[-1]
     assert "cluster: every job must end well" in said
