@@ -1,12 +1,16 @@
 """How many runs fit side by side: what the compiled program says it needs against what the devices have."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import psutil
 
 _SHARE = 0.5  # of the free memory; results, checkpoints and the rest of the machine need some too
+# On CPU a batch that is larger than this on a device costs more a run, because less and less of it lies in the caches:
+# 256 runs of the fast preset on two cores (0.3 GiB each) 1.0, 1,024 runs 1.4 (benchmarks/results/sweeps.json).
+_CPU_BYTES = 2**28
+_CPU_GUESS = 64  # runs on a device
 _CONTROL_GROUPS = Path("/sys/fs/cgroup")
 
 
@@ -63,13 +67,32 @@ def bytes_of(compiled: Any) -> int:
     return analysis.argument_size_in_bytes + analysis.output_size_in_bytes + analysis.temp_size_in_bytes
 
 
-def fitting_width(width: int, needed: int, free: float) -> int:
-    """`width` where `needed` bytes fit into the share of the free ones, else the largest power of 2 that would."""
-    allowed = free * _SHARE
-    if needed <= allowed:
+class Room(NamedTuple):
+    """How many runs go side by side: as many as `fit` the memory, and no more than `pay`."""
+
+    fit: int
+    pay: int
+
+
+def first_guess(width: int) -> int:
+    """The width whose needs are looked at first: on CPU a usual one, so that it need not be compiled for nothing."""
+    return min(width, _CPU_GUESS * jax.local_device_count()) if _on_cpu() else width
+
+
+def room(width: int, bytes_each: float, free: float) -> Room:
+    """`width`, or the largest powers of 2 below it that fit the share of the free bytes, and that pay."""
+    pay = _largest(width, bytes_each, _CPU_BYTES * jax.local_device_count()) if _on_cpu() else width
+    return Room(_largest(width, bytes_each, free * _SHARE), pay)
+
+
+def _on_cpu() -> bool:
+    return jax.default_backend() == "cpu"
+
+
+def _largest(width: int, bytes_each: float, allowed: float) -> int:
+    if width * bytes_each <= allowed:
         return width
-    most = max(int(width * allowed / needed), 1)
-    return 1 << (most.bit_length() - 1)
+    return 1 << (max(int(allowed / bytes_each), 1).bit_length() - 1)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

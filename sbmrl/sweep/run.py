@@ -15,7 +15,7 @@ from sbmrl.program import make_program
 from sbmrl.sweep import checkpoint, store
 from sbmrl.sweep.execute import Cell, Engine, Progress, Runs, Saved, all_runs, part
 from sbmrl.sweep.files import create_directory, locked, log_start, write_json, write_parquet
-from sbmrl.sweep.memory import fitting_width, free_bytes, is_out_of_memory
+from sbmrl.sweep.memory import first_guess, free_bytes, is_out_of_memory, room
 from sbmrl.sweep.plan import CellPlan, Plan, difference
 from sbmrl.sweep.processes import any_of, is_first, on_first, smallest, tell
 
@@ -167,8 +167,20 @@ def run_cell(
     def make_engine(width: int) -> Engine:
         return Engine(cell.experiment, make_program(cell.experiment, mdp), width, plan.seed, compiling.add)
 
+    def choose_width() -> tuple[int, Engine]:
+        """As many runs side by side as the memory allows and as pay, with their engine."""
+        guess = first_guess(len(runs))
+        engine = make_engine(guess)
+        found = room(len(runs), engine.bytes_needed(part(runs, 0, guess)) / guess, free_bytes())
+        fit, pay = smallest(found.fit), smallest(found.pay)
+        if fit < pay:
+            _warn(listener, f"{cell.name}: {fit:,} of {len(runs):,} runs side by side, as the memory allows")
+        width = min(fit, pay)
+        return width, engine if width == guess else make_engine(width)
+
     runs = all_runs(plan.num_seeds, cell.points())
-    start, width, engine = 0, plan.chunk_size or len(runs), None
+    start, engine = 0, None
+    width = plan.chunk_size or tell(store.read_width(directory) if is_first() else 0)
     while start < len(runs):
         done = tell(store.chunk_size(directory, start, listener.warn) if is_first() else 0)
         if done:
@@ -176,25 +188,20 @@ def run_cell(
             on_first(lambda done=start: listener.chunk(done))
             continue
         if engine is None:
-            engine = make_engine(width)
-            if plan.chunk_size is None:
-                fitting = smallest(fitting_width(width, engine.bytes_needed(part(runs, 0, width)), free_bytes()))
-                if fitting < width:
-                    _warn(listener, f"{cell.name}: {fitting:,} of {width:,} runs side by side, as the memory allows")
-                    width, engine = fitting, make_engine(fitting)
-        own = part(runs, start, min(width, len(runs) - start))
+            width, engine = (width, make_engine(width)) if width else choose_width()
+            on_first(lambda width=width: store.write_width(directory, width))
+        chunk = _Chunk(start, part(runs, start, width), directory, checkpoint_seconds)
         try:
-            chunk = _Chunk(start, own, directory, checkpoint_seconds)
             seconds, finished = chunk.run(engine, listener, compiling)
-            store.save_chunk(directory, start, finished, own, cell, mdp, seconds)
-            on_first(chunk.forget)
+            store.save_chunk(directory, start, finished, chunk.runs, cell, mdp, seconds)
         except Exception as error:
             if not is_out_of_memory(error) or isinstance(error, InputError):
                 raise
             if width == 1:
                 raise InputError(f"chunk_size: one run alone does not fit the memory ({error})") from error
-            width, engine = max(width // 2, 1), None
+            width, engine = width // 2, None
             _warn(listener, f"{cell.name}: out of memory, going on with {width:,} runs side by side")
+        on_first(chunk.forget)
     on_first(end)
 
 

@@ -4,6 +4,7 @@
 |---|---|
 | config.json | the experiment, its axes, seeds |
 | world.json | the world's arrays, in the user's MDP format |
+| width.json | runs side by side |
 | chunks/<first run>/ | a finished chunk: results, curves, models and policies, trained state (orbax), checksums |
 | meta.json | versions, devices, git state, seconds |
 | results.parquet | one row a run |
@@ -144,6 +145,20 @@ def chunk_directory(directory: Path, start: int) -> Path:
 def checkpoint_directory(directory: Path, start: int) -> Path:
     """Where the checkpoints of a chunk lie while it is running."""
     return directory / "checkpoints" / f"{start:08d}"
+
+
+def write_width(directory: Path, width: int) -> None:
+    """Keep how many runs of a cell go side by side, so that a resumed cell has the same chunks."""
+    write_json(directory / "width.json", width)
+
+
+def read_width(directory: Path) -> int:
+    """How many runs of a cell go side by side; 0 where that has not been chosen."""
+    path = directory / "width.json"
+    try:
+        return int(path.read_text(encoding="utf-8")) if path.is_file() else 0
+    except ValueError as error:
+        raise InputError(f"{path}: must hold a whole number ({error})") from error
 
 
 class Chunk(NamedTuple):

@@ -20,6 +20,7 @@ from sbmrl.cli import main
 from sbmrl.errors import InputError
 from sbmrl.sweep import checkpoint, run, store
 from sbmrl.sweep.files import locked
+from sbmrl.sweep.memory import Room
 
 pytestmark = pytest.mark.xdist_group("sweep")  # so that one worker compiles what several tests run
 
@@ -254,6 +255,19 @@ def test_on_a_disk_too_full_for_the_states_the_numbers_are_kept(finished, tmp_pa
     assert pl.read_parquet(kept / "results.parquet").equals(whole[:8])
     monkeypatch.undo()
     main([*LINE, "--out", str(out), "--resume"])
+    same(finished, out)
+
+
+def test_a_resumed_cell_keeps_its_chunks_however_much_memory_there_is(finished, tmp_path, monkeypatch):
+    line = [word for word in LINE if word not in ("--chunk-size", "8")]
+    out = tmp_path / "auto"
+    monkeypatch.setattr(run, "room", lambda width, bytes_each, free: Room(8, 16))
+    main([*line, "--out", str(out)])
+    same(finished, out)
+    shutil.rmtree(out / CELL / "chunks" / "00000016")
+    (out / "results.parquet").unlink()
+    monkeypatch.setattr(run, "room", pytest.fail)
+    main([*line, "--out", str(out), "--resume"])
     same(finished, out)
 
 
