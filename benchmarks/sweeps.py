@@ -3,8 +3,8 @@
 python benchmarks/sweeps.py [--num-seeds 512] [--repeats 2] [--out FILE.json]
 
 Overhead: the whole command (store, checkpoints, bar, W&B offline, table; compilation apart) against the bare compiled
-program on the same runs, in alternation. Cost per seed: the bare program of a tenth of the steps, 256 seeds against
-1,024 and 4,096.
+program on the same runs, in alternation. Cost per seed: sweeps of a tenth of the steps, 256 seeds against 1,024 and
+4,096, in chunks as they come; beside them the bare program with all seeds side by side.
 """
 
 import argparse
@@ -34,7 +34,7 @@ def bare(experiment: sbmrl.Experiment, num_seeds: int) -> float:
 
 
 def whole(num_seeds: int) -> tuple[float, float]:
-    """Seconds of the command without compilation, and of those the ones behind the last record (the report)."""
+    """Seconds of the command without compilation, and of those the ones inside the chunks."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         began = time.perf_counter()
@@ -43,6 +43,16 @@ def whole(num_seeds: int) -> tuple[float, float]:
         seconds = time.perf_counter() - began
         meta = json.loads(next(out.glob("*/meta.json")).read_text(encoding="utf-8"))
     return seconds - meta["seconds"]["compile"], meta["seconds"]["run"]
+
+
+def swept(experiment: sbmrl.Experiment, num_seeds: int) -> float:
+    """Seconds of a sweep from Python without compilation, chunks written and put together."""
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.perf_counter()
+        out = sbmrl.run_plan(sbmrl.make_plan([experiment], num_seeds=num_seeds), Path(folder) / "run")
+        seconds = time.perf_counter() - began
+        meta = json.loads(next(out.glob("*/meta.json")).read_text(encoding="utf-8"))
+    return seconds - meta["seconds"]["compile"]
 
 
 def tenth(experiment: sbmrl.Experiment) -> sbmrl.Experiment:
@@ -65,10 +75,12 @@ def main() -> None:
     prepare_devices()
     experiment = sbmrl.preset(PRESET, FORMULATION)
     growing: dict[int, list[float]] = {256: [], 1024: [], 4096: []}
+    side_by_side: dict[int, list[float]] = {256: [], 1024: []}
     for _ in range(options.repeats):
-        for num_seeds, seconds in growing.items():
-            seconds.append(bare(tenth(experiment), num_seeds) / num_seeds)
-            print(f"{num_seeds:5} seeds: {1e3 * seconds[-1]:.2f} ms a seed", flush=True)
+        for how, measured in ((swept, growing), (bare, side_by_side)):
+            for num_seeds, seconds in measured.items():
+                seconds.append(how(tenth(experiment), num_seeds) / num_seeds)
+                print(f"{how.__name__} {num_seeds:5} seeds: {1e3 * seconds[-1]:.2f} ms a seed", flush=True)
     pairs = []
     for _ in range(options.repeats):
         alone, (all_told, training) = bare(experiment, options.num_seeds), whole(options.num_seeds)
@@ -81,6 +93,7 @@ def main() -> None:
         "overhead": ratio - 1.0,
         "overhead_pairs": pairs,
         "seconds_per_seed": growing,
+        "seconds_per_seed_all_side_by_side": side_by_side,
         "cost_per_seed_against_256": {n: value / per_seed[256] for n, value in per_seed.items()},
         "machine": describe_machine(),
     }

@@ -206,17 +206,20 @@ class Engine:
         return self._compile(stage.name, record, (*_ARGUMENTS, True, False), *arguments, state, np.int32(0))
 
     def _finish(self, arguments: tuple[Any, ...], state: Any) -> Any:
+        """The final measurement, compiled, to be called with the arguments and the state."""
+
         def finish(root: jax.Array, seed: jax.Array, fixed: Hyper, own: Hyper, packed: Any):
             key = finish_key(seed_key(root, seed))
             final = self.program.finish(key, {**fixed, **own}, unpack(packed, self._like))
             return final.metrics, final.model, final.policy
 
-        return self._compile("finish", finish, (*_ARGUMENTS, True), *arguments, state)(*arguments, state)
+        return self._compile("finish", finish, (*_ARGUMENTS, True), *arguments, state)
 
     def bytes_needed(self, runs: Runs) -> int:
-        """What a batch occupies on this process' devices, by the compiled records' own account."""
+        """What a batch occupies on this process' devices, by the compiled programs' own account."""
         arguments, state = self._arguments(runs), self.abstract_state()
         compiled = [self._record(stage, arguments, state) for stage in self.program.stages]
+        compiled.append(self._finish(arguments, state))
         return max(bytes_of(one) for one in compiled) * len(self.mesh.local_devices)
 
     def run(
@@ -239,7 +242,9 @@ class Engine:
                 curves.append(Progress(stage.name, index + 1, stage.num_records, steps, kept))
                 after_record(Saved(first + index + 1, state, curves))
             first += stage.num_records
-        metrics, model, policy = jax.tree.map(lambda x: x[:count], gather(self._finish(arguments, state)))
+        metrics, model, policy = jax.tree.map(
+            lambda x: x[:count], gather(self._finish(arguments, state)(*arguments, state))
+        )
         return Cell(metrics, model, policy, state, curves)
 
     @property
