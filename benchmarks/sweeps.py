@@ -27,7 +27,7 @@ def bare(experiment: sbmrl.Experiment, num_seeds: int) -> float:
     """Seconds of the compiled program alone."""
     compiling: list[float] = []
     program = sbmrl.make_program(experiment)
-    engine = Engine(experiment, program, num_seeds, compiled=lambda name, seconds: compiling.append(seconds))
+    engine = Engine(experiment, program, num_seeds, compiled=lambda part: compiling.append(part.seconds))
     began = time.perf_counter()
     engine.run(all_runs(num_seeds))
     return time.perf_counter() - began - sum(compiling)

@@ -60,9 +60,8 @@ class Watcher(Listener):
         self._show("compiling", 0.0)
 
     @override
-    def compiled(self, name: str, seconds: float) -> None:
-        del name
-        self.compiling += seconds
+    def compiled(self, part: execute.Compiled) -> None:
+        self.compiling += part.seconds
 
     @override
     def record(self, progress: execute.Progress, share: float) -> None:

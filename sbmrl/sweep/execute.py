@@ -77,6 +77,19 @@ class Runs(NamedTuple):
         return len(self.seeds)
 
 
+class Compiled(NamedTuple):
+    """A part of a program that has been compiled: its name, seconds of tracing and of compiling."""
+
+    name: str
+    trace: float
+    compile: float
+
+    @property
+    def seconds(self) -> float:
+        """Both together."""
+        return self.trace + self.compile
+
+
 class Saved(NamedTuple):
     """Where a batch stood: records done over all stages, the state `[W, ...]` as plain arrays, the records so far."""
 
@@ -156,9 +169,9 @@ class Engine:
         program: Program,
         width: int,
         root_seed: int = 0,
-        compiled: Callable[[str, float], None] = lambda name, seconds: None,
+        compiled: Callable[[Compiled], None] = lambda part: None,
     ) -> None:
-        """`compiled` is told of every function that was compiled, and the seconds that took."""
+        """`compiled` is told of every part that was compiled."""
         devices = jax.devices()
         if jax.process_count() == 1:
             devices = devices[:width]
@@ -175,8 +188,10 @@ class Engine:
         if name not in self._compiled:
             start = time.perf_counter()
             jitted = map_over_devices(function, self.mesh, mapped, _CPU_LEVEL)
-            self._compiled[name] = jitted.lower(*args).compile()
-            self._told(name, time.perf_counter() - start)
+            lowered = jitted.lower(*args)
+            traced = time.perf_counter()
+            self._compiled[name] = lowered.compile()
+            self._told(Compiled(name, traced - start, time.perf_counter() - traced))
         return self._compiled[name]
 
     def _spread(self, values: np.ndarray) -> jax.Array:

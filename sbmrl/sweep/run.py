@@ -13,7 +13,7 @@ from sbmrl.environments.tabular import TabularMDP, make_world
 from sbmrl.errors import InputError, require
 from sbmrl.program import make_program
 from sbmrl.sweep import checkpoint, store
-from sbmrl.sweep.execute import Cell, Engine, Progress, Runs, Saved, all_runs, part
+from sbmrl.sweep.execute import Cell, Compiled, Engine, Progress, Runs, Saved, all_runs, part
 from sbmrl.sweep.files import create_directory, locked, log_start, write_json, write_parquet
 from sbmrl.sweep.memory import first_guess, free_bytes, is_out_of_memory, room
 from sbmrl.sweep.plan import CellPlan, Plan, difference
@@ -30,7 +30,7 @@ class Listener:
     def begin(self, cell: CellPlan, directory: Path) -> None:
         """A cell begins."""
 
-    def compiled(self, name: str, seconds: float) -> None:
+    def compiled(self, part: Compiled) -> None:
         """A part of the cell's program has been compiled."""
 
     def record(self, progress: Progress, share: float) -> None:
@@ -216,10 +216,10 @@ class _Compiling:
     def __init__(self, listener: Listener) -> None:
         self.seconds, self.listener = 0.0, listener
 
-    def add(self, name: str, seconds: float) -> None:
-        self.seconds += seconds
+    def add(self, part: Compiled) -> None:
+        self.seconds += part.seconds
         if is_first():
-            self.listener.compiled(name, seconds)
+            self.listener.compiled(part)
 
 
 class _Chunk(NamedTuple):

@@ -27,8 +27,8 @@ class Notes(Listener):
     def __init__(self):
         self.compiled_parts, self.chunks = [], []
 
-    def compiled(self, name, seconds):
-        self.compiled_parts.append(name)
+    def compiled(self, part):
+        self.compiled_parts.append(part.name)
 
     def chunk(self, num_done):
         self.chunks.append(num_done)
