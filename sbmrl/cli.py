@@ -16,6 +16,7 @@ import tyro
 
 from sbmrl.checks import check, require_count
 from sbmrl.commands.options import (
+    Bench,
     Draw,
     Evaluate,
     List,
@@ -40,6 +41,7 @@ COMMANDS: dict[str, tuple[type, str]] = {
     "sweep": (Sweep, "formulations over a grid of hyper-parameters"),
     "evaluate": (Evaluate, "evaluate a finished run again, exactly and by sampling"),
     "report": (Report, "a page on one or more runs: table, statistics, figures"),
+    "bench": (Bench, "wall-clock of formulations for growing numbers of seeds"),
     "theory": (Theory, "check the theorems on random worlds; counts, tightness, figure"),
     "list": (List, "worlds, formulations, schemes and presets"),
     "draw": (Draw, "an MDP, or a run's learned model beside its world"),
@@ -51,6 +53,7 @@ _HOMES: dict[type, tuple[str, str]] = {
     List: ("inspection", "show_list"),
     Draw: ("inspection", "draw"),
     Report: ("report", "report"),
+    Bench: ("bench", "bench"),
     Theory: ("theory", "theory"),
 }
 _HELP = ("-h", "--help")
@@ -109,6 +112,15 @@ def _check_command(config: Any) -> None:
         _check_seed(config.seed)
     elif isinstance(config, Report):
         require(len(config.directories) > 0, "directories", "must be at least one", "none")
+    elif isinstance(config, Bench):
+        require(len(config.num_seeds) > 0, "num_seeds", "must be at least one number", "none")
+        for count in (*config.num_seeds, config.num_repeats):
+            require_count(count, "num_seeds" if count in config.num_seeds else "num_repeats")
+        for name in config.formulations:
+            require_known(name, "formulation", FORMULATIONS)
+        for name in config.schemes:
+            require_known(name, "scheme", SCHEMES)
+        require_known(config.preset, "preset", PRESETS)
     elif isinstance(config, Theory):
         require_count(config.num_instances, "num_instances")
         _check_seed(config.seed)

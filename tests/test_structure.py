@@ -29,6 +29,7 @@ LAYERS = [
     {"program"},
     {"sweep"},
     {"report"},
+    {"benchmark"},
     {"commands", "cli", "__main__", "__init__"},
 ]
 RANK = {name: rank for rank, layer in enumerate(LAYERS) for name in layer}

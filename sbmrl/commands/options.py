@@ -114,6 +114,24 @@ class Report:
 
 
 @dataclasses.dataclass(frozen=True)
+class Bench:
+    """Time formulations for growing numbers of seeds: trace, compile and run apart, beside the machine's ceilings."""
+
+    formulations: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Formulations to time. Default: those of the poster's table."""
+    schemes: tuple[str, ...] = ("contextual", "exact")
+    """How the follower answers; each is timed."""
+    num_seeds: tuple[int, ...] = (1, 128)
+    """Seeds side by side; each number is timed."""
+    num_repeats: int = 2
+    """Records of each stage to take the median of."""
+    preset: str = "fast"
+    """Budget and networks: "poster" or "fast"."""
+    out: Path | None = None
+    """Directory for bench.json, a table and a figure; must be new or empty. Default: runs/bench-<time>."""
+
+
+@dataclasses.dataclass(frozen=True)
 class Theory:
     """Check both theorems on random worlds, policies and models, and find the instances that make them tightest."""
 
