@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from sbmrl.benchmark.wall_clock import WallClock
 from sbmrl.formulations import FORMULATIONS
-from sbmrl.report.plotting import COLOURS, DASHES, MARKERS, Drawing, render
+from sbmrl.report.plotting import COLOURS, DASHES, MARKERS, Drawing, clean, render
 from sbmrl.report.table import markdown_table
 
 Line = dict[str, Any]
@@ -88,6 +88,6 @@ def draw(lines: Sequence[Line]) -> Drawing:
     for axes, title in ((left, "ms a seed"), (right, "steps a second, all seeds")):
         axes.set(xscale="log", yscale="log", xlabel="seeds side by side", ylabel=title)
         axes.grid(which="major", color="#e4e4e4", linewidth=0.8)
-        axes.spines[["top", "right"]].set_visible(False)
+        clean(axes)
     figure.legend(loc="outside lower center", ncols=min(len(formulations), 4), frameon=False, fontsize=8)
     return render("bench", "Wall-clock", "Time of a seed and throughput against the number of seeds.", figure)

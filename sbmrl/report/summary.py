@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from sbmrl.errors import require
 from sbmrl.report.comparison import THRESHOLDS, over_worlds, to_baselines, to_first_directory
 from sbmrl.report.entries import CellState, Entry, read_runs, run_labels
+from sbmrl.report.statistics import Aggregates
 from sbmrl.report.table import COLUMNS, Row, caption, cells, markdown_table, with_interval
 from sbmrl.sweep.load import LoadedRun
 
@@ -31,7 +32,6 @@ _CERTIFICATES = (
     "epsilon_policy_2",
     "theorem_2",
 )
-_AGGREGATES = ("interquartile_mean", "median", "mean", "optimality_gap")
 
 
 class Table(NamedTuple):
@@ -164,7 +164,7 @@ def group_table(data: Plain) -> Table:
     lines = [
         [
             group["label"],
-            *(with_interval(group[name], "{:z.3f}") for name in _AGGREGATES),
+            *(with_interval(group[name], "{:z.3f}") for name in Aggregates._fields),
             f"{len(group['worlds'])}",
             f"{group['runs']}",
         ]

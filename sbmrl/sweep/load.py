@@ -201,10 +201,9 @@ class LoadedCell:
         model, policy = self.profile(run)
         state = self.state(run)
         params = make_program(self.experiment, self.world).params(state)
-        row = self.results().filter(pl.col("seed") == seed)
-        for name, value in values.items():
-            row = row.filter((pl.col(name.replace("__", ".")) - value).abs() <= 1e-5 * abs(value) + 1e-9)
-        return Agent(self.world, policy, model, params, row.row(0, named=True))
+        path, own = self._chunk_of(run, "results.parquet")
+        row = _read_results(path / "results.parquet").row(own, named=True)
+        return Agent(self.world, policy, model, params, row)
 
     def _chunk_of(self, run: int, needed: str | None) -> tuple[Path, int]:
         """The finished chunk with a run, and the run's place in it."""

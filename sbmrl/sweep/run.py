@@ -3,7 +3,7 @@
 import contextlib
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -167,17 +167,6 @@ def run_cell(
     def make_engine(width: int) -> Engine:
         return Engine(cell.experiment, make_program(cell.experiment, mdp), width, plan.seed, compiling.add)
 
-    def choose_width() -> tuple[int, Engine]:
-        """As many runs side by side as the memory allows and as pay, with their engine."""
-        guess = first_guess(len(runs))
-        engine = make_engine(guess)
-        found = room(len(runs), engine.bytes_needed(part(runs, 0, guess)) / guess, free_bytes())
-        fit, pay = smallest(found.fit), smallest(found.pay)
-        if fit < pay:
-            _warn(listener, f"{cell.name}: {fit:,} of {len(runs):,} runs side by side, as the memory allows")
-        width = min(fit, pay)
-        return width, engine if width == guess else make_engine(width)
-
     runs = all_runs(plan.num_seeds, cell.points())
     start, engine = 0, None
     width = plan.chunk_size or tell(store.read_width(directory) if is_first() else 0)
@@ -188,9 +177,10 @@ def run_cell(
             on_first(lambda done=start: listener.chunk(done))
             continue
         if engine is None:
-            width, engine = (width, make_engine(width)) if width else choose_width()
+            width, engine = (width, make_engine(width)) if width else _choose_width(runs, cell, make_engine, listener)
             on_first(lambda width=width: store.write_width(directory, width))
-        chunk = _Chunk(start, part(runs, start, width), directory, checkpoint_seconds)
+        behind = tell(store.next_chunk(directory, start, len(runs)) if is_first() else 0)
+        chunk = _Chunk(start, part(runs, start, min(width, behind - start)), directory, checkpoint_seconds)
         try:
             seconds, finished = chunk.run(engine, listener, compiling)
             store.save_chunk(directory, start, finished, chunk.runs, cell, mdp, seconds)
@@ -203,6 +193,20 @@ def run_cell(
             _warn(listener, f"{cell.name}: out of memory, going on with {width:,} runs side by side")
         on_first(chunk.forget)
     on_first(end)
+
+
+def _choose_width(
+    runs: Runs, cell: CellPlan, make_engine: Callable[[int], Engine], listener: Listener
+) -> tuple[int, Engine]:
+    """As many runs side by side as the memory allows and as pay, and their engine."""
+    guess = first_guess(len(runs))
+    engine = make_engine(guess)
+    found = room(len(runs), engine.bytes_needed(part(runs, 0, guess)) / guess, free_bytes())
+    fit, pay = smallest(found.fit), smallest(found.pay)
+    if fit < pay:
+        _warn(listener, f"{cell.name}: {fit:,} of {len(runs):,} runs side by side, as the memory allows")
+    width = min(fit, pay)
+    return width, engine if width == guess else make_engine(width)
 
 
 def _warn(listener: Listener, line: str) -> None:

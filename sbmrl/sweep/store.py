@@ -235,6 +235,11 @@ def finished_chunks(directory: Path) -> list[Path]:
     return sorted(path for path in (directory / "chunks").glob("????????") if path.is_dir())
 
 
+def next_chunk(directory: Path, start: int, num_runs: int) -> int:
+    """Where the first finished chunk behind run `start` begins; `num_runs` where there is none."""
+    return min((int(path.name) for path in finished_chunks(directory) if int(path.name) > start), default=num_runs)
+
+
 def seconds_of(chunks: Sequence[Path]) -> dict[str, float]:
     """What chunks took together: "compile" and "run"."""
     parts = [read_chunk(path).seconds for path in chunks]

@@ -269,6 +269,11 @@ def test_a_resumed_cell_keeps_its_chunks_however_much_memory_there_is(finished, 
     monkeypatch.setattr(run, "room", pytest.fail)
     main([*line, "--out", str(out), "--resume"])
     same(finished, out)
+    shutil.rmtree(out / CELL / "chunks" / "00000008")
+    (out / CELL / "width.json").write_text("5")  # as after memory that did not suffice
+    main([*line, "--out", str(out), "--resume"])
+    seeds = pl.read_parquet(out / "results.parquet")["seed"]
+    assert seeds.to_list() == pl.read_parquet(finished / "results.parquet")["seed"].to_list()
 
 
 def test_out_of_memory_halves_the_chunks_and_goes_on(finished, tmp_path, monkeypatch, capfd):
