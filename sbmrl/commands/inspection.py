@@ -22,7 +22,8 @@ from sbmrl.report.draw import Panel, draw_panels
 from sbmrl.report.panels import model_panels, world_panel
 from sbmrl.report.statistics import mean_interval
 from sbmrl.sweep import execute
-from sbmrl.sweep.load import LoadedCell, load
+from sbmrl.sweep.load import load
+from sbmrl.sweep.loaded_cell import LoadedCell
 
 
 def show_list(config: List) -> None:

@@ -12,7 +12,8 @@ from sbmrl.errors import InputError
 from sbmrl.options import learner_name
 from sbmrl.report.statistics import interquartile_mean_interval
 from sbmrl.report.table import Row, at_point, bounds_of, cell_rows, title
-from sbmrl.sweep.load import LoadedCell, LoadedRun
+from sbmrl.sweep.load import LoadedRun
+from sbmrl.sweep.loaded_cell import LoadedCell
 
 _TOLD_APART_BY = ("env", "scheme", "learner", "loss")  # added to the names where entries differ in it
 

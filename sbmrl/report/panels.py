@@ -8,7 +8,7 @@ from sbmrl.environments.closed_forms import finite_horizon_optimum
 from sbmrl.environments.tabular import TabularMDP
 from sbmrl.game import at_time
 from sbmrl.report.draw import Panel
-from sbmrl.sweep.load import LoadedCell
+from sbmrl.sweep.loaded_cell import LoadedCell
 
 
 def world_panel(world: TabularMDP) -> Panel:

@@ -9,7 +9,7 @@ import polars as pl
 
 from sbmrl.formulations import FORMULATIONS
 from sbmrl.report.statistics import Estimate, fraction_interval, interquartile_mean, mean_interval
-from sbmrl.sweep.load import LoadedCell
+from sbmrl.sweep.loaded_cell import LoadedCell
 from sbmrl.theory.bounds import Certificate
 
 # Mean and spread of five runs, sampled returns (the poster, section 4): simple_mdp_2, T = 50.
