@@ -66,7 +66,7 @@ def finals(
     def train(key: jax.Array, mdp: TabularMDP, hyper: Mapping[str, jax.Array]) -> dict[str, jax.Array]:
         return sbmrl.make_train(small, mdp)(key, hyper).final.metrics
 
-    run = map_over_devices(train, mesh, (True, True, True), cpu_level=2)
+    run = map_over_devices(train, mesh, (True, True, True))
     return {name: np.asarray(value)[:count] for name, value in run(seed_keys(0, padded), worlds, hyper).items()}
 
 

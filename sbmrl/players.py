@@ -19,10 +19,44 @@ Params = Any
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"tanh": nn.tanh, "relu": nn.relu}
 
 
+@jax.custom_vjp
+def _product(weights: jax.Array, features: jax.Array) -> jax.Array:
+    """`[I, O], [I, B] -> [O, B]`: Wᵀ h."""
+    return _transposed(weights) @ features
+
+
+def _transposed(matrix: jax.Array) -> jax.Array:
+    """The transpose in memory; without the barrier XLA folds it into a matrix product several times as slow on CPU."""
+    return jax.lax.optimization_barrier(matrix.T)
+
+
+_product.defvjp(
+    lambda weights, features: (_product(weights, features), (weights, features)),
+    lambda saved, slope: (saved[1] @ slope.T, saved[0] @ slope),
+)
+
+
+class _Affine(nn.Module):
+    """Weights orthogonal with the given gain, biases 0: h W + b `[B, O]`, or batch last Wᵀ h + b `[O, B]`."""
+
+    width: int
+    gain: float
+    batch_last: bool
+
+    @nn.compact
+    def __call__(self, features: jax.Array) -> jax.Array:
+        """`[B, I] -> [B, O]`; batch last, `[I, B] -> [O, B]`."""
+        num_inputs = features.shape[0 if self.batch_last else 1]
+        kernel = self.param("kernel", nn.initializers.orthogonal(self.gain), (num_inputs, self.width))
+        bias = self.param("bias", nn.initializers.zeros, (self.width,))
+        return _product(kernel, features) + bias[:, None] if self.batch_last else features @ kernel + bias
+
+
 class MultiLayerPerceptron(nn.Module):
     """Dense layers with orthogonal weights of gain √2 and a linear last layer of gain `output_gain`, biases 0.
 
-    The initialisation is Stable-Baselines3's. `[..., D] -> [..., num_outputs]`.
+    The initialisation is Stable-Baselines3's. `[..., D] -> [..., num_outputs]`. A batch that is longer than the layers
+    are wide is put last, so that rows of 8 units, say, do not leave most of a vector register empty.
     """
 
     hidden: tuple[int, ...]
@@ -33,11 +67,16 @@ class MultiLayerPerceptron(nn.Module):
     @nn.compact
     def __call__(self, observation: jax.Array) -> jax.Array:
         """`[..., D] -> [..., num_outputs]`."""
-        features = observation
-        for width in self.hidden:
-            layer = nn.Dense(width, kernel_init=nn.initializers.orthogonal(2.0**0.5))
+        features = observation.reshape(-1, observation.shape[-1])
+        batch_last = features.shape[0] >= max(self.hidden, default=1)
+        if batch_last:
+            features = _transposed(features)
+        for number, width in enumerate(self.hidden):
+            layer = _Affine(width, 2.0**0.5, batch_last, name=f"Dense_{number}")
             features = ACTIVATIONS[self.activation](layer(features))
-        return nn.Dense(self.num_outputs, kernel_init=nn.initializers.orthogonal(self.output_gain))(features)
+        last = _Affine(self.num_outputs, self.output_gain, batch_last, name=f"Dense_{len(self.hidden)}")
+        outputs = last(features).T if batch_last else last(features)
+        return outputs.reshape(*observation.shape[:-1], self.num_outputs)
 
 
 class Table(nn.Module):
@@ -87,9 +126,28 @@ class ActorCritic(nn.Module):
 
     def distribution(self, observation: jax.Array) -> Distribution:
         """The distribution of answers at an observation."""
+        return self._distribution(self.actor(observation))
+
+    def _distribution(self, logits: jax.Array) -> Distribution:
         if self.head == "gaussian":
-            return diagonal_gaussian(self.actor(observation), self.log_standard_deviation)
-        return categorical(self.actor(observation))
+            return diagonal_gaussian(logits, self.log_standard_deviation)
+        return categorical(logits)
+
+    def likelihood(self, observation: jax.Array, answer: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Log-probabilities of given answers and entropies, `[...]` each.
+
+        One by one, mapped over a last axis: as in the networks a sum over a few actions is then one over whole vectors.
+        """
+
+        def one(logits: jax.Array, answer: jax.Array) -> tuple[jax.Array, jax.Array]:
+            distribution = self._distribution(logits)
+            return distribution.log_prob(answer), distribution.entropy()
+
+        batch, logits = observation.shape[:-1], self.actor(observation)
+        answers = answer.reshape(-1, *answer.shape[len(batch) :])
+        found = jax.vmap(one, in_axes=-1)(logits.reshape(-1, logits.shape[-1]).T, answers.T)
+        log_probability, entropy = (x.reshape(batch) for x in found)
+        return log_probability, entropy
 
     def value(self, observation: jax.Array) -> jax.Array:
         """`[...]`: the critic's estimate of the return from here."""
@@ -103,12 +161,14 @@ class Player(NamedTuple):
         init: (key) -> params.
         logits: (params, observation `[..., D]`) -> `[..., N]`.
         distribution: (params, observation) -> distribution of answers.
+        likelihood: (params, observation, answer) -> log-probability and entropy, `[...]` each.
         value: (params, observation) -> `[...]`.
     """
 
     init: Callable[[jax.Array], Params]
     logits: Callable[[Params, jax.Array], jax.Array]
     distribution: Callable[[Params, jax.Array], Distribution]
+    likelihood: Callable[[Params, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
     value: Callable[[Params, jax.Array], jax.Array]
 
 
@@ -116,13 +176,14 @@ def actor_critic(actor: nn.Module, critic_hidden: tuple[int, ...], head: Head, o
     """A `Player` with the given actor and a tanh critic; `critic_hidden = ()` is a linear critic."""
     module = ActorCritic(actor, MultiLayerPerceptron(critic_hidden, 1, output_gain=1.0), head)
 
-    def call(method: str) -> Callable[[Params, jax.Array], Any]:
-        return lambda params, observation: module.apply(params, observation, method=method)
+    def call(method: str) -> Callable[..., Any]:
+        return lambda params, *inputs: module.apply(params, *inputs, method=method)
 
     return Player(
         init=lambda key: module.init(key, jnp.zeros(observation_size)),
         logits=call("logits"),
         distribution=call("distribution"),
+        likelihood=call("likelihood"),
         value=call("value"),
     )
 

@@ -15,7 +15,7 @@ LAYERS = [
     {"formulations", "options"},
     {"config"},
     {"presets", "checks"},
-    {"environments", "devices"},
+    {"environments", "devices", "threefry"},
     {"distributions", "payoffs"},
     {"theory"},
     {"game"},

@@ -44,7 +44,7 @@ def _passes(line: jax.Array) -> jax.Array:
 
 
 def _seconds(function: Callable[[jax.Array], Any], argument: jax.Array) -> float:
-    mapped = map_over_devices(function, make_mesh(jax.devices()), (True,), cpu_level=2)
+    mapped = map_over_devices(function, make_mesh(jax.devices()), (True,))
     jax.block_until_ready(mapped(argument))
     found = []
     for _ in range(_REPEATS):

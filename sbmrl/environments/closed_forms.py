@@ -24,8 +24,22 @@ def _policy_matrices(mdp: TabularMDP, policy: jax.Array) -> tuple[jax.Array, jax
     """P_π `[(T,) S, S]` and r_π `[(T,) S]`."""
     clock = (mdp.horizon,) if policy.ndim == 3 else ()
     chex.assert_shape(policy, (*clock, mdp.num_states, mdp.num_actions))
-    transition = jnp.einsum("...sa,sat->...st", policy, mdp.transition)
-    return transition, jnp.sum(policy * expected_reward(mdp), axis=-1)
+    if not clock:
+        return jnp.einsum("sa,sat->st", policy, mdp.transition), jnp.sum(policy * expected_reward(mdp), axis=-1)
+    chosen = clock_last(policy)
+    transition = jnp.sum(chosen[:, :, None, :] * mdp.transition[..., None], axis=1)
+    reward = jnp.sum(chosen * expected_reward(mdp)[..., None], axis=1)
+    return clock_first(transition), clock_first(reward)
+
+
+def clock_last(x: jax.Array) -> jax.Array:
+    """`[T, ...] -> [..., T]`: T is long and the other axes are not, so work on all times at once wants it last."""
+    return jnp.moveaxis(x, 0, -1)
+
+
+def clock_first(x: jax.Array) -> jax.Array:
+    """`[..., T] -> [T, ...]`."""
+    return jnp.moveaxis(x, -1, 0)
 
 
 _UNROLL = 5  # steps of a backward induction in one loop body: the matrices are tiny, the loop's overhead is not
@@ -71,7 +85,9 @@ def expected_visits(mdp: TabularMDP, policy: jax.Array) -> jax.Array:
     clock = transition if policy.ndim == 3 else None
     start = mdp.initial.astype(transition.dtype)
     _, states = jax.lax.scan(step, start, clock, length=mdp.horizon, unroll=_UNROLL)
-    return jnp.einsum("ts,tsa->sa" if policy.ndim == 3 else "ts,sa->sa", states, policy)
+    if policy.ndim == 3:
+        return jnp.sum(clock_last(states)[:, None, :] * clock_last(policy), axis=-1)
+    return jnp.sum(states, axis=0)[:, None] * policy
 
 
 def finite_horizon_occupancy(mdp: TabularMDP, policy: jax.Array) -> jax.Array:

@@ -66,14 +66,14 @@ def generalized_advantage_estimation(
 
 def surrogate_loss(player: Player, params: Params, samples: Samples, options: PPOOptions) -> tuple[jax.Array, Info]:
     """−E[min(ρÂ, clip(ρ, 1±ε)Â)] + c_v·E[(V − V̂)²] − c_e·E[entropy], ρ = π(a|s)/π_old(a|s); scalar and info."""
-    distribution = player.distribution(params, samples.observation)
-    log_ratio = distribution.log_prob(samples.answer) - samples.log_probability
+    log_probability, entropies = player.likelihood(params, samples.observation, samples.answer)
+    log_ratio = log_probability - samples.log_probability
     ratio = jnp.exp(log_ratio)
     advantage = (samples.advantage - samples.advantage.mean()) / (samples.advantage.std(ddof=1) + 1e-8)
     clipped = jnp.clip(ratio, 1.0 - options.clip_range, 1.0 + options.clip_range)
     policy_loss = -jnp.mean(jnp.minimum(ratio * advantage, clipped * advantage))
     value_loss = jnp.mean((player.value(params, samples.observation) - samples.value_target) ** 2)
-    entropy = jnp.mean(distribution.entropy())
+    entropy = jnp.mean(entropies)
     loss = policy_loss + options.value_coefficient * value_loss - options.entropy_coefficient * entropy
     approximate_kl = jnp.mean(ratio - 1.0 - log_ratio)
     return loss, {"value_loss": value_loss, "entropy": entropy, "approximate_kl": approximate_kl}
@@ -90,7 +90,7 @@ def _samples(player: Player, params: Params, trajectory: Trajectory, options: PP
         options.discount,
         options.gae_lambda,
     )
-    log_probability = player.distribution(params, trajectory.observation).log_prob(trajectory.answer)
+    log_probability, _ = player.likelihood(params, trajectory.observation, trajectory.answer)
     return Samples(trajectory.observation, trajectory.answer, log_probability, advantage, advantage + value)
 
 

@@ -13,7 +13,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sbmrl.environments.closed_forms import expected_reward, expected_visits, greedy, optimal_action_values
+from sbmrl.environments.closed_forms import (
+    clock_first,
+    clock_last,
+    expected_reward,
+    expected_visits,
+    greedy,
+    optimal_action_values,
+)
 from sbmrl.environments.planning import break_ties, extreme_rows
 from sbmrl.environments.tabular import with_transition
 from sbmrl.formulations import Formulation, Weights
@@ -75,7 +82,8 @@ _DINKELBACH_STEPS = 6  # its convergence is quadratic
 def _plan(game: Game, formulation: Formulation, options: ExactOptions, model: Strategy) -> Strategy:
     imagined = with_transition(game.mdp, model)
     if options.backup == "soft":
-        return jax.nn.softmax(optimal_action_values(imagined, options.temperature) / options.temperature, axis=-1)
+        action_values = clock_last(optimal_action_values(imagined, options.temperature))
+        return clock_first(jax.nn.softmax(action_values / options.temperature, axis=1))
     action_values = optimal_action_values(imagined)
     if options.tie_breaking == "lowest":
         return greedy(action_values)

@@ -14,15 +14,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sbmrl import threefry
 from sbmrl.config import Experiment, traced_fields
-from sbmrl.devices import make_mesh, map_over_devices, over_devices
+from sbmrl.devices import CPU_OPTIONS, CPU_OPTIONS_TINY_SUMS, make_mesh, map_over_devices, over_devices
 from sbmrl.program import Hyper, Program, StageProgram, finish_key
 from sbmrl.stackelberg import GameState
-from sbmrl.sweep.memory import bytes_of
+from sbmrl.sweep.memory import bytes_of, bytes_of_arrays, group_size
 from sbmrl.sweep.processes import gather
 
 _ARGUMENTS = (False, True, False, True)  # which of root, seed, shared and own hyper-parameters have an axis of runs
-_CPU_LEVEL = 2  # of XLA's optimisation: half the compile time of the default, the same speed
 
 
 class Progress(NamedTuple):
@@ -118,6 +118,7 @@ def prepare_devices(cache: Path | None = None) -> None:
     if "JAX_NUM_CPU_DEVICES" not in os.environ:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
         jax.config.update("jax_num_cpu_devices", cores or 1)
+    threefry.compile_straight()
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         directory = cache or Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "sbmrl"
         jax.config.update("jax_compilation_cache_dir", str(directory))
@@ -176,18 +177,21 @@ class Engine:
         if jax.process_count() == 1:
             devices = devices[:width]
         self.mesh = make_mesh(devices)
-        self.width = -(-width // len(devices)) * len(devices)
         self.program = program
+        self._cpu_options = CPU_OPTIONS_TINY_SUMS if experiment.scheme == "exact" else CPU_OPTIONS
         self._told = compiled
         self._root = np.int32(root_seed)
         self._fixed = traced_values(experiment)
         self._like = jax.eval_shape(program.init, jax.random.key(0), self._fixed)
+        per_device = -(-width // len(devices))
+        self._num_groups = -(-per_device // group_size(bytes_of_arrays(jax.eval_shape(pack, self._like))))
+        self.width = -(-per_device // self._num_groups) * self._num_groups * len(devices)
         self._compiled: dict[str, Any] = {}
 
     def _compile(self, name: str, function: Callable[..., Any], mapped: tuple[bool, ...], *args: Any) -> Any:
         if name not in self._compiled:
             start = time.perf_counter()
-            jitted = map_over_devices(function, self.mesh, mapped, _CPU_LEVEL)
+            jitted = map_over_devices(function, self.mesh, mapped, self._cpu_options, self._num_groups)
             lowered = jitted.lower(*args)
             traced = time.perf_counter()
             self._compiled[name] = lowered.compile()

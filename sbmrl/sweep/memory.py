@@ -7,10 +7,10 @@ import jax
 import psutil
 
 _SHARE = 0.5  # of the free memory; results, checkpoints and the rest of the machine need some too
-# On CPU a batch that is larger than this on a device gains nothing and costs more a run, as less of it lies in the
-# caches: 16,000 steps of the poster preset on two cores took 54 ms a run with 64 side by side, 62 with 256, 73 with
-# 512.
-_CPU_BYTES = 2**28
+_CPU_BYTES = 2**28  # of a batch on a device: a larger one gains nothing and is saved less often
+# Parameters and optimiser states that are in a core's own cache together: a gradient step reads and writes all of them,
+# and twice as many took a quarter longer each (benchmarks/NOTES.md).
+_CPU_CACHE = 2**20
 _CPU_GUESS = 64  # runs on a device
 _CONTROL_GROUPS = Path("/sys/fs/cgroup")
 
@@ -66,6 +66,16 @@ def bytes_of(compiled: Any) -> int:
     """What a compiled program occupies on each device: its arguments, results and temporaries."""
     analysis = compiled.memory_analysis()
     return analysis.argument_size_in_bytes + analysis.output_size_in_bytes + analysis.temp_size_in_bytes
+
+
+def bytes_of_arrays(tree: Any) -> int:
+    """What all arrays of a tree occupy together."""
+    return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+
+def group_size(state_bytes: int) -> int:
+    """How many runs with states of that size a CPU core should advance at a time; elsewhere all of them."""
+    return _largest(1 << 30, state_bytes, _CPU_CACHE) if _on_cpu() else 1 << 30
 
 
 class Room(NamedTuple):

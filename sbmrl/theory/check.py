@@ -20,7 +20,7 @@ RELATIVE_TOLERANCE, ABSOLUTE_TOLERANCE = 1e-9, 1e-10
 QUANTILES = (0.5, 0.9, 0.99, 0.999)
 NUM_BINS = 10_000
 _BATCH = 4_096  # always, so that a program is compiled once for any number of instances
-_CPU_LEVEL = 1  # of XLA's optimisation: most of the time is spent in LAPACK
+_CPU_OPTIONS = {"xla_backend_optimization_level": 1}  # most of the time is spent in LAPACK
 
 
 class Tally:
@@ -111,7 +111,7 @@ def check_theorems(
 def _batches(num_instances: int, key: jax.Array) -> Iterator[tuple[str, Verdict]]:
     """(family, verdicts `[N]` as numpy) until `num_instances` are judged."""
     mesh = make_mesh(jax.local_devices())
-    judge_all = map_over_devices(judge, mesh, (True,), _CPU_LEVEL)  # one compiled judge for all families of a shape
+    judge_all = map_over_devices(judge, mesh, (True,), _CPU_OPTIONS)  # one compiled judge for all families of a shape
     cells = list(itertools.product(SHAPES, FAMILIES))
     for number, (shape, family) in enumerate(cells):
         share = num_instances // len(cells) + (number < num_instances % len(cells))
@@ -121,7 +121,7 @@ def _batches(num_instances: int, key: jax.Array) -> Iterator[tuple[str, Verdict]
         def draw_one(key: jax.Array, family: str = family, shape: tuple[int, int] = shape) -> Instance:
             return FAMILIES[family](Draws(key, *shape))
 
-        draw = map_over_devices(draw_one, mesh, (True,), _CPU_LEVEL)
+        draw = map_over_devices(draw_one, mesh, (True,), _CPU_OPTIONS)
         judged = 0
         while judged < share:
             keys = jax.random.split(jax.random.fold_in(own_key, judged), size)
