@@ -79,51 +79,80 @@ def surrogate_loss(player: Player, params: Params, samples: Samples, options: PP
     return loss, {"value_loss": value_loss, "entropy": entropy, "approximate_kl": approximate_kl}
 
 
-def _samples(player: Player, params: Params, trajectory: Trajectory, options: PPOOptions) -> Samples:
-    value = player.value(params, trajectory.observation)
-    advantage = generalized_advantage_estimation(
-        trajectory.reward,
-        value,
-        player.value(params, trajectory.next_observation),
-        trajectory.terminated,
-        trajectory.truncated,
-        options.discount,
-        options.gae_lambda,
-    )
-    log_probability, _ = player.likelihood(params, trajectory.observation, trajectory.answer)
-    return Samples(trajectory.observation, trajectory.answer, log_probability, advantage, advantage + value)
+class Phases(NamedTuple):
+    """The three phases of an update, apart so that each can be timed on its own.
+
+    Attributes:
+        collect: (key, params, running, opponent) -> (running, trajectory): play T steps in E environments.
+        assess: (params, trajectory) -> samples: values, advantages and log-probabilities.
+        improve: (key, params, optimizer state, samples) -> (params, optimizer state, info): epochs of minibatches.
+    """
+
+    collect: Callable[[jax.Array, Params, Running, Opponent], tuple[Running, Trajectory]]
+    assess: Callable[[Params, Trajectory], Samples]
+    improve: Callable[[jax.Array, Params, Any, Samples], tuple[Params, Any, Info]]
 
 
-def ppo(problem: Callable[[Opponent], Environment], player: Player, options: PPOOptions) -> Learner:
-    """PPO for whoever faces `problem`; one update = one rollout, then epochs of minibatches on it."""
-    optimizer = optax.chain(
+def _optimizer(options: PPOOptions) -> optax.GradientTransformation:
+    """Adam behind a global gradient-norm clip, as in Stable-Baselines3."""
+    return optax.chain(
         optax.clip_by_global_norm(options.max_gradient_norm), optax.adam(options.learning_rate, eps=1e-5)
     )
 
-    def init(key: jax.Array, opponent: Opponent) -> PPOState:
-        key_player, key_environment = jax.random.split(key)
-        params = player.init(key_player)
-        running = start(key_environment, problem(opponent), options.num_environments)
-        return PPOState(params, optimizer.init(params), running)
 
-    def minibatch_step(carry, minibatch: Samples):
+def phases(problem: Callable[[Opponent], Environment], player: Player, options: PPOOptions) -> Phases:
+    """The phases of `ppo`."""
+    optimizer = _optimizer(options)
+
+    def collect(key: jax.Array, params: Params, running: Running, opponent: Opponent) -> tuple[Running, Trajectory]:
+        def answer(key: jax.Array, observation: jax.Array) -> jax.Array:
+            return player.distribution(params, observation).sample(seed=key)
+
+        return rollout(key, auto_reset(problem(opponent)), answer, running, options.num_steps)
+
+    def assess(params: Params, trajectory: Trajectory) -> Samples:
+        value = player.value(params, trajectory.observation)
+        advantage = generalized_advantage_estimation(
+            trajectory.reward,
+            value,
+            player.value(params, trajectory.next_observation),
+            trajectory.terminated,
+            trajectory.truncated,
+            options.discount,
+            options.gae_lambda,
+        )
+        log_probability, _ = player.likelihood(params, trajectory.observation, trajectory.answer)
+        return Samples(trajectory.observation, trajectory.answer, log_probability, advantage, advantage + value)
+
+    def minibatch_step(carry: tuple[Params, Any], minibatch: Samples):
         params, optimizer_state = carry
         gradient, info = jax.grad(lambda p: surrogate_loss(player, p, minibatch, options), has_aux=True)(params)
         updates, optimizer_state = optimizer.update(gradient, optimizer_state, params)
         return (optax.apply_updates(params, updates), optimizer_state), info
 
+    def improve(key: jax.Array, params: Params, optimizer_state: Any, samples: Samples) -> tuple[Params, Any, Info]:
+        carry, infos = scan_minibatches(key, minibatch_step, (params, optimizer_state), samples, options)
+        return *carry, jax.tree.map(jnp.mean, infos)
+
+    return Phases(collect, assess, improve)
+
+
+def ppo(problem: Callable[[Opponent], Environment], player: Player, options: PPOOptions) -> Learner:
+    """PPO for whoever faces `problem`; one update = one rollout, then epochs of minibatches on it."""
+    collect, assess, improve = phases(problem, player, options)
+
+    def init(key: jax.Array, opponent: Opponent) -> PPOState:
+        key_player, key_environment = jax.random.split(key)
+        params = player.init(key_player)
+        running = start(key_environment, problem(opponent), options.num_environments)
+        return PPOState(params, _optimizer(options).init(params), running)
+
     def update(key: jax.Array, state: PPOState, opponent: Opponent) -> tuple[PPOState, Info]:
         key_rollout, key_shuffle = jax.random.split(key)
-
-        def answer(key: jax.Array, observation: jax.Array) -> jax.Array:
-            return player.distribution(state.params, observation).sample(seed=key)
-
-        environment = auto_reset(problem(opponent))
-        running, trajectory = rollout(key_rollout, environment, answer, state.running, options.num_steps)
-        samples = _samples(player, state.params, trajectory, options)
-        carry = (state.params, state.optimizer_state)
-        (params, optimizer_state), infos = scan_minibatches(key_shuffle, minibatch_step, carry, samples, options)
-        info = jax.tree.map(jnp.mean, infos) | {
+        running, trajectory = collect(key_rollout, state.params, state.running, opponent)
+        samples = assess(state.params, trajectory)
+        params, optimizer_state, info = improve(key_shuffle, state.params, state.optimizer_state, samples)
+        info |= {
             "mean_reward": jnp.mean(trajectory.reward),
             "share_ended": jnp.mean(trajectory.terminated | trajectory.truncated),
         }
