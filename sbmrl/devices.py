@@ -54,7 +54,7 @@ def _one_after_the_other(batched: Callable[..., Any], mapped: tuple[bool, ...], 
             left = iter(own)
             return batched(*(next(left) if is_own else one for one, is_own in zip(arguments, mapped, strict=True)))
 
-        grouped = jax.tree.map(lambda x: x.reshape(num_groups, -1, *x.shape[1:]), own)
-        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), jax.lax.map(group, grouped))
+        grouped = jax.tree.map(lambda x: x.reshape(num_groups, x.shape[0] // num_groups, *x.shape[1:]), own)
+        return jax.tree.map(lambda x: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]), jax.lax.map(group, grouped))
 
     return call

@@ -19,7 +19,7 @@ from sbmrl.config import Experiment, traced_fields
 from sbmrl.devices import CPU_OPTIONS, CPU_OPTIONS_TINY_SUMS, make_mesh, map_over_devices, over_devices
 from sbmrl.program import Hyper, Program, StageProgram, finish_key
 from sbmrl.stackelberg import GameState
-from sbmrl.sweep.memory import bytes_of, bytes_of_arrays, group_size
+from sbmrl.sweep.memory import bytes_of, bytes_of_arrays, num_groups_of
 from sbmrl.sweep.processes import gather
 
 _ARGUMENTS = (False, True, False, True)  # which of root, seed, shared and own hyper-parameters have an axis of runs
@@ -184,7 +184,7 @@ class Engine:
         self._fixed = traced_values(experiment)
         self._like = jax.eval_shape(program.init, jax.random.key(0), self._fixed)
         per_device = -(-width // len(devices))
-        self._num_groups = -(-per_device // group_size(bytes_of_arrays(jax.eval_shape(pack, self._like))))
+        self._num_groups = num_groups_of(per_device, bytes_of_arrays(jax.eval_shape(pack, self._like)))
         self.width = -(-per_device // self._num_groups) * self._num_groups * len(devices)
         self._compiled: dict[str, Any] = {}
 

@@ -73,9 +73,9 @@ def bytes_of_arrays(tree: Any) -> int:
     return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
 
-def group_size(state_bytes: int) -> int:
-    """How many runs with states of that size a CPU core should advance at a time; elsewhere all of them."""
-    return _largest(1 << 30, state_bytes, _CPU_CACHE) if _on_cpu() else 1 << 30
+def num_groups_of(runs_per_device: int, state_bytes: int) -> int:
+    """Into how many groups, one after the other, runs with states of that size are cut; 1 where it is no CPU."""
+    return -(-runs_per_device // _largest(runs_per_device, state_bytes, _CPU_CACHE)) if _on_cpu() else 1
 
 
 class Room(NamedTuple):
