@@ -5,6 +5,7 @@ a model its table P̂ `[S, A, S]`. A *seat* is the game as one role plays it whi
 policy answers states with actions, the model answers state–action pairs with a distribution over next states.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
@@ -122,7 +123,7 @@ def _transition(key: jax.Array, mdp: TabularMDP, loss: Loss, now: SeatState, act
 
 def _policy_seat(mdp: TabularMDP, loss: Loss) -> Seat:
     deciding = mdp.decision_states
-    one_hot = jnp.eye(mdp.num_states)
+    one_hot = np.eye(mdp.num_states)
 
     def reset(key: jax.Array, model: Strategy, play: Play) -> SeatState:
         return SeatState(
@@ -139,8 +140,8 @@ def _policy_seat(mdp: TabularMDP, loss: Loss) -> Seat:
         return uniform_policy(mdp).at[deciding].set(rows)
 
     return Seat(
-        one_hot[deciding],
-        lambda now: one_hot[now.state],
+        jnp.asarray(one_hot[deciding]),
+        lambda now: jnp.asarray(one_hot)[now.state],
         reset,
         step,
         table=lambda outputs: fill(jax.nn.softmax(outputs)),
@@ -156,8 +157,8 @@ def _model_seat(mdp: TabularMDP, loss: Loss) -> Seat:
         index.ravel() for index in np.meshgrid(mdp.decision_states, range(mdp.num_actions), indexing="ij")
     )
 
-    def encode(state, action):
-        return jnp.concatenate([jnp.eye(mdp.num_states)[state], jnp.eye(mdp.num_actions)[action]], axis=-1)
+    of_state, of_action = jnp.asarray(np.eye(mdp.num_states)), jnp.asarray(np.eye(mdp.num_actions))
+    queries = np.concatenate([np.eye(mdp.num_states)[states], np.eye(mdp.num_actions)[actions]], axis=-1)
 
     def reset(key: jax.Array, policy: Strategy, play: Play) -> SeatState:
         key_state, key_action, key_random = jax.random.split(key, 3)
@@ -179,8 +180,8 @@ def _model_seat(mdp: TabularMDP, loss: Loss) -> Seat:
         return with_transition(mdp, rows).transition
 
     return Seat(
-        encode(states, actions),
-        lambda now: encode(now.state, now.action),
+        jnp.asarray(queries),
+        lambda now: jnp.concatenate([of_state[now.state], of_action[now.action]]),
         reset,
         step,
         table=table,
@@ -189,6 +190,12 @@ def _model_seat(mdp: TabularMDP, loss: Loss) -> Seat:
         num_outputs=mdp.num_states,
         head="gaussian",
     )
+
+
+@functools.partial(jax.jit, static_argnames="num_policies")  # else it would be compiled operation by operation
+def _random_occupancy(mdp: TabularMDP, num_policies: int) -> jax.Array:
+    policies = random_rows(jax.random.key(0), (num_policies, mdp.num_states, mdp.num_actions))
+    return jax.vmap(finite_horizon_occupancy, (None, 0))(mdp, policies).mean(0)
 
 
 def tabular_game(mdp: TabularMDP, loss: Loss, mixed_leaders: bool = False, num_random_policies: int = 256) -> Game:
@@ -213,8 +220,6 @@ def tabular_game(mdp: TabularMDP, loss: Loss, mixed_leaders: bool = False, num_r
         drawn = jax.vmap(sample_row, (0, None))(keys, jax.lax.stop_gradient(flow).ravel())
         return jnp.bincount(drawn, length=flow.size).astype(flow.dtype).reshape(flow.shape)
 
-    random_policies = random_rows(jax.random.key(0), (num_random_policies, *policy_shape))
-    random_occupancy = jax.vmap(finite_horizon_occupancy, (None, 0))(mdp, random_policies).mean(0)
     return Game(
         mdp,
         seats={"policy": _policy_seat(mdp, loss), "model": _model_seat(mdp, loss)},
@@ -224,6 +229,6 @@ def tabular_game(mdp: TabularMDP, loss: Loss, mixed_leaders: bool = False, num_r
         },
         heard={"policy": heard_policy, "model": lambda key, model: model},
         describe={role: lambda strategy: strategy[deciding].ravel() for role in ("policy", "model")},
-        measurement=Measurement(mdp, loss, random_occupancy),
+        measurement=Measurement(mdp, loss, _random_occupancy(mdp, num_random_policies)),
         collect=collect,
     )

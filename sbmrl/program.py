@@ -144,8 +144,9 @@ def make_program(
     def init(key: jax.Array, hyper: Hyper) -> GameState:
         return solver(hyper).algorithm.init(jax.random.fold_in(key, 0))
 
+    plan = solver({})  # which stages there are and how long they take, no matter what is traced
+
     def make_stage(index: int) -> StageProgram:
-        plan = solver({})
         stage = plan.algorithm.stages[index]
         updates_per_record = stage.num_steps // experiment.num_records
 
@@ -164,9 +165,9 @@ def make_program(
 
     return Program(
         init,
-        tuple(make_stage(index) for index in range(len(solver({}).algorithm.stages))),
+        tuple(make_stage(index) for index in range(len(plan.algorithm.stages))),
         lambda key, hyper, state: _finish(solver(hyper), with_traced(experiment, hyper), key, state),
-        solver({}).params,
+        plan.params,
     )
 
 

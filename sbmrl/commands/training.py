@@ -20,7 +20,6 @@ from sbmrl.config import Experiment
 from sbmrl.errors import InputError
 from sbmrl.formulations import POSTER_FORMULATIONS
 from sbmrl.presets import preset
-from sbmrl.report.page import write_report
 from sbmrl.report.table import COLUMNS, RESIDUAL_TOLERANCE, Row, caption, cells, certificate_line
 from sbmrl.report.tracking import track_report
 from sbmrl.sweep import execute
@@ -97,6 +96,8 @@ def _finish(plan: Plan, out: Path, options: RunOptions) -> None:
     save_table(out, rows)
     _print_table(rows)
     if options.report:
+        from sbmrl.report.page import write_report  # here, so that a run does not wait for matplotlib
+
         page = write_report([load(out)], out / "report")
         track_report(options.wandb, out.name, page.parent)
         print(f"report: {page}")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+import scipy  # its parts are imported when first used
 
 CONFIDENCE = 0.95
 NUM_RESAMPLES = 10_000
@@ -30,7 +30,7 @@ def mean_interval(values: np.ndarray) -> Estimate:
         return Estimate(np.nan, np.nan, np.nan)
     if len(values) == 1:
         return Estimate(float(values[0]), np.nan, np.nan)
-    interval = stats.bootstrap(
+    interval = scipy.stats.bootstrap(
         (values,),
         np.mean,
         n_resamples=NUM_RESAMPLES,
@@ -44,14 +44,14 @@ def mean_interval(values: np.ndarray) -> Estimate:
 
 def interquartile_mean(values: np.ndarray) -> float:
     """The mean of the middle half of the values."""
-    return float(stats.trim_mean(values, 0.25)) if len(values) else np.nan
+    return float(scipy.stats.trim_mean(values, 0.25)) if len(values) else np.nan
 
 
 def fraction_interval(successes: int, total: int) -> Estimate:
     """A proportion and its Clopper–Pearson interval: exact, so never narrower than it claims."""
     if total == 0:
         return Estimate(np.nan, np.nan, np.nan)
-    interval = stats.binomtest(successes, total).proportion_ci(CONFIDENCE, method="exact")
+    interval = scipy.stats.binomtest(successes, total).proportion_ci(CONFIDENCE, method="exact")
     return Estimate(successes / total, float(interval.low), float(interval.high))
 
 
@@ -79,7 +79,7 @@ def stratified_intervals(strata: Sequence[np.ndarray], statistic: Callable[..., 
     found = np.asarray(statistic(*strata, axis=-1))
     if min(counts) == 1:
         return [Estimate(float(value), np.nan, np.nan) for value in found]
-    interval = stats.bootstrap(
+    interval = scipy.stats.bootstrap(
         tuple(strata),
         statistic,
         paired=False,
@@ -96,7 +96,7 @@ def stratified_intervals(strata: Sequence[np.ndarray], statistic: Callable[..., 
 
 def interquartile_mean_interval(values: np.ndarray) -> Estimate:
     """The mean of the middle half of `[N]` values, with its bootstrap interval."""
-    return stratified_intervals([values], lambda sample, axis: stats.trim_mean(sample, 0.25, axis=axis)[None])[0]
+    return stratified_intervals([values], lambda sample, axis: scipy.stats.trim_mean(sample, 0.25, axis=axis)[None])[0]
 
 
 class Aggregates(NamedTuple):
@@ -125,7 +125,7 @@ def _aggregates(*worlds: np.ndarray, axis: int) -> np.ndarray:
     pooled = np.concatenate(worlds, axis=axis)
     means = np.stack([world.mean(axis=axis) for world in worlds])
     reached = np.stack([np.minimum(world, 1.0).mean(axis=axis) for world in worlds])
-    middle = stats.trim_mean(pooled, 0.25, axis=axis)
+    middle = scipy.stats.trim_mean(pooled, 0.25, axis=axis)
     return np.stack([middle, np.median(means, axis=0), means.mean(axis=0), 1.0 - reached.mean(axis=0)])
 
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import pandas
 import polars as pl
 
 from sbmrl.checks import check
@@ -77,7 +76,11 @@ class LoadedRun:
             if len(frame)
         ]
         whole = pl.concat(named, how="diagonal_relaxed") if named else pl.DataFrame()
-        return pandas.DataFrame(whole.to_dict(as_series=False)) if self.frames == "pandas" else whole
+        if self.frames == "polars":
+            return whole
+        import pandas  # here, because importing it takes a third of a second
+
+        return pandas.DataFrame(whole.to_dict(as_series=False))
 
 
 def load(directory: str | Path, frames: Frames = "polars") -> LoadedRun:
