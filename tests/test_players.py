@@ -40,7 +40,8 @@ def test_the_gradient_of_a_network_is_that_of_finite_differences(batch):
     observation = jax.random.normal(jax.random.key(1), (2, batch, 5))
 
     def loss(params, observation):
-        return jnp.mean(jnp.sin(jax.vmap(network.apply)(params, observation)))
+        apply: Callable[..., Any] = jax.vmap(network.apply)
+        return jnp.mean(jnp.sin(apply(params, observation)))
 
     check_grads(loss, (params, observation), order=2, modes=["rev"], atol=2e-2, rtol=2e-2)
 
