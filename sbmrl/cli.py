@@ -116,6 +116,8 @@ def _check_command(config: Any) -> None:
         require(len(config.num_seeds) > 0, "num_seeds", "must be at least one number", "none")
         for count in (*config.num_seeds, config.num_repeats):
             require_count(count, "num_seeds" if count in config.num_seeds else "num_repeats")
+        whole = isinstance(config.phase_seeds, int) and config.phase_seeds >= 0
+        require(whole, "phase_seeds", "must be a whole number of at least 0", config.phase_seeds)
         for name in config.formulations:
             require_known(name, "formulation", FORMULATIONS)
         for name in config.schemes:

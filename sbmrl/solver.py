@@ -62,7 +62,8 @@ def num_updates(options: Any, num_records: int) -> int:
     return math.ceil(updates / num_records) * num_records
 
 
-def _player(seat: Seat, observation_size: int, options: PPOOptions) -> Player:
+def make_player(seat: Seat, observation_size: int, options: PPOOptions) -> Player:
+    """PPO's player in a seat, whose observations may begin with a description."""
     if options.parametrization == "table":
         actor = Table(seat.queries, seat.num_outputs, initial_scale=0.01)
     else:
@@ -106,7 +107,7 @@ def _leader(
     role, options = formulation.leader, experiment.leader
     seat = game.seats[role]
     if isinstance(options, PPOOptions):
-        player = _player(seat, seat.queries.shape[1], options)
+        player = make_player(seat, seat.queries.shape[1], options)
         problem = leader_problem(game, formulation, experiment.response)
         return ppo(problem, player, options), lambda params: seat.table(player.logits(params, seat.queries))
 
@@ -133,7 +134,7 @@ def _sampling_follower(
     seat = game.seats[formulation.follower]
     problem, observation_size = follower_problem(game, formulation, describe), context_size + seat.queries.shape[1]
     if isinstance(options, PPOOptions):
-        player = _player(seat, observation_size, options)
+        player = make_player(seat, observation_size, options)
         return ppo(problem, player, options), player.logits
     network = MultiLayerPerceptron(options.hidden, seat.num_outputs, output_gain=0.01, activation="relu")
 

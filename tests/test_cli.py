@@ -92,6 +92,7 @@ def refused(capsys, *arguments):
         ("bench --schemes exat", "scheme: 'exat' is unknown; did you mean 'exact'"),
         ("bench --num-seeds 0", "num_seeds: must be a whole number of at least 1"),
         ("bench --num-repeats 0", "num_repeats: must be a whole number of at least 1"),
+        ("bench --phase-seeds -1", "phase_seeds: must be a whole number of at least 0"),
         ("bench --preset tiny", "preset: 'tiny' is unknown"),
         ("bench pessimistic_pal", "has no closed form"),
         ("theory --num-instances 0", "num_instances: must be a whole number of at least 1"),

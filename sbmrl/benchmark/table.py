@@ -5,6 +5,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from sbmrl.benchmark.ceilings import Ceilings
+from sbmrl.benchmark.phases import Phase
 from sbmrl.benchmark.wall_clock import WallClock
 from sbmrl.formulations import FORMULATIONS
 from sbmrl.report.plotting import COLOURS, DASHES, MARKERS, Drawing, clean, render
@@ -15,6 +17,7 @@ COLUMNS = (
     "formulation",
     "scheme",
     "seeds",
+    "side by side",
     "trace s",
     "compile s",
     "run s",
@@ -22,6 +25,16 @@ COLUMNS = (
     "seeds an hour",
     "steps a second",
     "MiB needed",
+)
+PHASE_COLUMNS = (
+    "side",
+    "phase",
+    "seeds",
+    "ms a seed",
+    "GFLOP/s",
+    "GB/s",
+    "of the arithmetic ceiling",
+    "of the nearer ceiling",
 )
 
 
@@ -38,6 +51,7 @@ def texts(line: Line) -> list[str]:
         FORMULATIONS[line["formulation"]].title,
         line["scheme"],
         f"{line['num_seeds']:,}",
+        f"{line['side_by_side']:,}",
         f"{line['trace']:.1f}",
         f"{line['compile']:.1f}",
         f"{line['run']:.2f}",
@@ -48,21 +62,58 @@ def texts(line: Line) -> list[str]:
     ]
 
 
+def phase_line(phase: Phase, ceilings: Ceilings) -> Line:
+    """A measurement of a phase as plain data."""
+    derived = ("seconds_per_seed", "operations_per_second", "bytes_per_second")
+    own = {name: getattr(phase, name) for name in derived}
+    shares = {name: getattr(phase, name)(ceilings) for name in ("share_of_arithmetic", "share_of_limit")}
+    return {**phase._asdict(), "work": phase.work._asdict(), **own, **shares}
+
+
+def phase_texts(line: Line) -> list[str]:
+    """A line as the texts of `PHASE_COLUMNS`."""
+    return [
+        line["side"],
+        line["phase"],
+        f"{line['num_seeds']:,}",
+        f"{1e3 * line['seconds_per_seed']:.3g}",
+        f"{line['operations_per_second'] / 1e9:.1f}",
+        f"{line['bytes_per_second'] / 1e9:.2f}",
+        f"{line['share_of_arithmetic']:.1%}",
+        f"{line['share_of_limit']:.1%}",
+    ]
+
+
 def to_markdown(summary: Mapping[str, Any]) -> str:
     """bench.md."""
-    return f"{markdown_table(COLUMNS, [texts(line) for line in summary['lines']])}\n\n{caption(summary)}\n"
+    parts = [markdown_table(COLUMNS, [texts(line) for line in summary["lines"]]), caption(summary)]
+    if summary["phases"]:
+        lines = [phase_texts(line) for line in summary["phases"]]
+        parts += [markdown_table(PHASE_COLUMNS, lines), phase_caption(summary)]
+    return "\n\n".join(parts) + "\n"
 
 
 def caption(summary: Mapping[str, Any]) -> str:
     """What the reader needs to know to read the table."""
-    machine, ceilings = summary["machine"], summary["ceilings"]
+    machine = summary["machine"]
     return (
         f"Preset {summary['preset']}, world {summary['env']}, on {len(machine['devices'])} × {machine['devices'][0]}. "
-        f"Trace and compile: once for each row, from no cache. Run: all records of all seeds side by side, from the "
-        f"median of {summary['num_repeats']} records of each stage. Steps: environment steps, of learners of exact "
-        f"payoffs payoffs computed. This machine's ceilings in the same process: "
-        f"{ceilings['operations'] / 1e9:,.0f} GFLOP/s in a matrix product, {ceilings['bytes'] / 1e9:,.1f} GB/s in a "
-        f"copy (read and written)."
+        f"Trace and compile: once for each row, from no cache. Run: all seeds, chunk by chunk as a sweep runs them; of "
+        f"the exact scheme all of it, of others one chunk and of each stage the median of {summary['num_repeats']} "
+        f"records, times the number of chunks and records. Steps: environment steps, of learners of exact payoffs "
+        f"payoffs computed. MiB needed: by the compiled programs' own account, of the seeds side by side."
+    )
+
+
+def phase_caption(summary: Mapping[str, Any]) -> str:
+    """What the reader needs to know to read the table of phases."""
+    ceilings = summary["ceilings"]
+    return (
+        f"One PPO update in its phases, each a program of its own: MAL's contextual follower in pretraining and its "
+        f"leader in play, preset poster. Operations and bytes by formula (docs/performance.md). This machine's "
+        f"ceilings in the same process: {ceilings['operations'] / 1e9:,.0f} GFLOP/s in a matrix product, "
+        f"{ceilings['bytes'] / 1e9:,.1f} GB/s in a copy through memory (read and written), to which the bytes are held "
+        f"although most of them stay in a core's cache."
     )
 
 
@@ -86,7 +137,7 @@ def draw(lines: Sequence[Line]) -> Drawing:
             left.plot(seeds, [1e3 * line["seconds_per_seed"] for line in own], label=name, **style)
             right.plot(seeds, [line["steps_per_second"] for line in own], **style)
     for axes, title in ((left, "ms a seed"), (right, "steps a second, all seeds")):
-        axes.set(xscale="log", yscale="log", xlabel="seeds side by side", ylabel=title)
+        axes.set(xscale="log", yscale="log", xlabel="seeds", ylabel=title)
         axes.grid(which="major", color="#e4e4e4", linewidth=0.8)
         clean(axes)
     figure.legend(loc="outside lower center", ncols=min(len(formulations), 4), frameon=False, fontsize=8)

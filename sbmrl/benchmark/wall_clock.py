@@ -1,8 +1,8 @@
 """Wall-clock of a formulation for a number of seeds: trace, compile and run apart.
 
-Every record of a stage is the same compiled program, so a run takes its start, its end, and for every stage a median
-record times the number of records: only a few records are run. Compile times mean something only without the
-persistent compilation cache.
+Every record of a stage is the same compiled program, and so is every chunk of the seeds: only a few records of one
+chunk are run, and the others take a median record each. Compile times mean something only without the persistent
+compilation cache.
 """
 
 import itertools
@@ -14,14 +14,16 @@ from typing import NamedTuple
 
 from sbmrl.config import Experiment
 from sbmrl.program import make_program
-from sbmrl.sweep.execute import Compiled, Engine, Saved, all_runs
+from sbmrl.sweep.execute import Compiled, Engine, Runs, Saved, all_runs, engine_for, part
 
 
 class WallClock(NamedTuple):
     """One measurement.
 
     Attributes:
-        num_seeds: side by side.
+        num_seeds: trained.
+        side_by_side: at a time, as many as a sweep would choose, in whole groups on every device.
+        entire: whether all records of all chunks were run.
         trace: seconds of tracing, all parts together.
         compile: seconds of compiling, all parts together.
         run: seconds of a whole run of all seeds.
@@ -32,6 +34,8 @@ class WallClock(NamedTuple):
     """
 
     num_seeds: int
+    side_by_side: int
+    entire: bool
     trace: float
     compile: float
     run: float
@@ -57,19 +61,60 @@ class WallClock(NamedTuple):
 
 
 def measure_wall_clock(experiment: Experiment, num_seeds: int, num_repeats: int = 3) -> WallClock:
-    """Measure an experiment; of every stage `num_repeats` records are timed, after one that is not.
+    """Measure an experiment, as many seeds side by side as in a sweep; all chunks take as long as the first.
+
+    Of every stage `num_repeats` records are timed, after one that is not. The exact scheme is fast: of it all records
+    of all chunks are run.
 
     Raises:
         InputError: the experiment cannot run.
     """
-    parts: list[Compiled] = []
     program = make_program(experiment)
-    shown = min(num_repeats + 1, experiment.num_records)
+    entire = experiment.scheme == "exact"
+    shown = experiment.num_records if entire else min(num_repeats + 1, experiment.num_records)
     short = program._replace(stages=tuple(stage._replace(num_records=shown) for stage in program.stages))
-    engine = Engine(experiment, short, num_seeds, compiled=parts.append)
+    parts: list[Compiled] = []
+
+    def make_engine(width: int) -> Engine:
+        parts.clear()
+        return Engine(experiment, short, width, compiled=parts.append)
+
     runs = all_runs(num_seeds)
-    needed = engine.bytes_needed(runs)
-    engine.run(runs)  # so that everything is compiled and all memory has been touched
+    _, engine = engine_for(runs, make_engine)
+    chunks = [part(runs, start, engine.width) for start in range(0, num_seeds, engine.width)]
+    if entire:  # so that everything is compiled and all memory has been touched
+        engine.run(chunks[0])
+    compiled = sum(one.seconds for one in parts)
+    timed = [_time(engine, chunk) for chunk in (chunks if entire else chunks[:1])]
+    records = {name: statistics.median(chunk.records[name] for chunk in timed) for name in timed[0].records}
+    if entire:
+        run = sum(chunk.seconds for chunk in timed)
+    else:
+        ends = max(timed[0].ends - (sum(one.seconds for one in parts) - compiled), 0.0)
+        run = len(chunks) * (ends + sum(stage.num_records * records[stage.name] for stage in program.stages))
+    return WallClock(
+        num_seeds,
+        side_by_side=engine.width,
+        entire=entire,
+        trace=sum(one.trace for one in parts),
+        compile=sum(one.compile for one in parts),
+        run=run,
+        records=records,
+        steps=sum(stage.num_records * stage.steps_per_record for stage in program.stages),
+        needed_bytes=engine.bytes_needed(chunks[0]),
+        resident_bytes=_most_resident(),
+    )
+
+
+class _Chunk(NamedTuple):
+    """Seconds of a chunk: of all of it, of its start and its end, of a median record of every stage."""
+
+    seconds: float
+    ends: float
+    records: dict[str, float]
+
+
+def _time(engine: Engine, runs: Runs) -> _Chunk:
     stamps: dict[str, list[float]] = {}
 
     def after_record(saved: Saved) -> None:
@@ -77,20 +122,10 @@ def measure_wall_clock(experiment: Experiment, num_seeds: int, num_repeats: int 
 
     began = time.perf_counter()
     engine.run(runs, after_record=after_record)
-    whole = time.perf_counter() - began
+    seconds = time.perf_counter() - began
     records = {name: statistics.median(b - a for a, b in itertools.pairwise(times)) for name, times in stamps.items()}
     timed = sum(times[-1] - times[0] for times in stamps.values())
-    ends = max(whole - timed - sum(records.values()), 0.0)  # the start and the end, without each stage's first record
-    return WallClock(
-        num_seeds,
-        trace=sum(part.trace for part in parts),
-        compile=sum(part.compile for part in parts),
-        run=ends + sum(stage.num_records * records[stage.name] for stage in program.stages),
-        records=records,
-        steps=sum(stage.num_records * stage.steps_per_record for stage in program.stages),
-        needed_bytes=needed,
-        resident_bytes=_most_resident(),
-    )
+    return _Chunk(seconds, seconds - timed - sum(records.values()), records)  # each stage's first record is not timed
 
 
 def _most_resident() -> int:

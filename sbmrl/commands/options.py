@@ -118,13 +118,15 @@ class Bench:
     """Time formulations for growing numbers of seeds: trace, compile and run apart, beside the machine's ceilings."""
 
     formulations: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Formulations to time. Default: those of the poster's table."""
+    """Formulations to time. Default: pal and mal, so that each side leads once."""
     schemes: tuple[str, ...] = ("contextual", "exact")
     """How the follower answers; each is timed."""
     num_seeds: tuple[int, ...] = (1, 128)
-    """Seeds side by side; each number is timed."""
+    """Seeds to train; each number is timed, in chunks as a sweep would run it."""
     num_repeats: int = 2
     """Records of each stage to take the median of."""
+    phase_seeds: int = 128
+    """Seeds side by side behind the phases of a PPO update and their distance to the ceilings; 0 leaves them out."""
     preset: str = "fast"
     """Budget and networks: "poster" or "fast"."""
     out: Path | None = None

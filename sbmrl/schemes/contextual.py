@@ -16,6 +16,12 @@ from sbmrl.problems import Leaders
 from sbmrl.schemes.base import Scheme, no_residual
 
 
+def pooled(key: jax.Array, leaders: Leaders, pool_size: int) -> Leaders:
+    """A sampler that picks among `pool_size` leaders drawn here."""
+    pool = jax.vmap(leaders)(jax.random.split(key, pool_size))
+    return lambda key: jax.tree.map(lambda x: x[jax.random.randint(key, (), 0, pool_size)], pool)
+
+
 def contextual(
     follower: Learner,
     strategy: Callable[[Any, jax.Array], Strategy],
@@ -34,16 +40,12 @@ def contextual(
             resets itself under `vmap` would otherwise draw a whole new leader at every step.
     """
 
-    def pooled(key: jax.Array, leaders: Leaders) -> Leaders:
-        pool = jax.vmap(leaders)(jax.random.split(key, pool_size))
-        return lambda key: jax.tree.map(lambda x: x[jax.random.randint(key, (), 0, pool_size)], pool)
-
     def init(key: jax.Array, leaders: Leaders):
         return follower.init(key, leaders)
 
     def adapt(key: jax.Array, state, leaders: Leaders):
         key_pool, key_update = jax.random.split(key)
-        return follower.update(key_update, state, pooled(key_pool, leaders))
+        return follower.update(key_update, state, pooled(key_pool, leaders, pool_size))
 
     def respond(state, given: Profile) -> Strategy:
         return strategy(follower.params(state), describe(given))

@@ -16,11 +16,11 @@ import numpy as np
 
 from sbmrl import threefry
 from sbmrl.config import Experiment, traced_fields
-from sbmrl.devices import CPU_OPTIONS, CPU_OPTIONS_TINY_SUMS, make_mesh, map_over_devices, over_devices
+from sbmrl.devices import CPU_OPTIONS, CPU_OPTIONS_TINY_SUMS, over_devices
 from sbmrl.program import Hyper, Program, StageProgram, finish_key
 from sbmrl.stackelberg import GameState
-from sbmrl.sweep.memory import bytes_of, bytes_of_arrays, num_groups_of
-from sbmrl.sweep.processes import gather
+from sbmrl.sweep.memory import Room, bytes_of, bytes_of_arrays, first_guess, free_bytes, lay_out, room
+from sbmrl.sweep.processes import gather, smallest
 
 _ARGUMENTS = (False, True, False, True)  # which of root, seed, shared and own hyper-parameters have an axis of runs
 
@@ -173,25 +173,20 @@ class Engine:
         compiled: Callable[[Compiled], None] = lambda part: None,
     ) -> None:
         """`compiled` is told of every part that was compiled."""
-        devices = jax.devices()
-        if jax.process_count() == 1:
-            devices = devices[:width]
-        self.mesh = make_mesh(devices)
         self.program = program
         self._cpu_options = CPU_OPTIONS_TINY_SUMS if experiment.scheme == "exact" else CPU_OPTIONS
         self._told = compiled
         self._root = np.int32(root_seed)
         self._fixed = traced_values(experiment)
         self._like = jax.eval_shape(program.init, jax.random.key(0), self._fixed)
-        per_device = -(-width // len(devices))
-        self._num_groups = num_groups_of(per_device, bytes_of_arrays(jax.eval_shape(pack, self._like)))
-        self.width = -(-per_device // self._num_groups) * self._num_groups * len(devices)
+        self._layout = lay_out(width, bytes_of_arrays(jax.eval_shape(pack, self._like)))
+        self.mesh, self.width = self._layout.mesh, self._layout.width
         self._compiled: dict[str, Any] = {}
 
     def _compile(self, name: str, function: Callable[..., Any], mapped: tuple[bool, ...], *args: Any) -> Any:
         if name not in self._compiled:
             start = time.perf_counter()
-            jitted = map_over_devices(function, self.mesh, mapped, self._cpu_options, self._num_groups)
+            jitted = self._layout.map(function, mapped, self._cpu_options)
             lowered = jitted.lower(*args)
             traced = time.perf_counter()
             self._compiled[name] = lowered.compile()
@@ -274,6 +269,15 @@ class Engine:
     def abstract_state(self) -> Any:
         """Shapes, dtypes and places of the state `[W, ...]` as plain arrays, what a checkpoint is restored into."""
         return abstract_states(self._like, self.width, over_devices(self.mesh))
+
+
+def engine_for(runs: Runs, make_engine: Callable[[int], Engine]) -> tuple[Room, Engine]:
+    """How many runs fit side by side and how many pay, and an engine of the lesser width."""
+    guess = first_guess(len(runs))
+    engine = make_engine(guess)
+    found = room(len(runs), engine.bytes_needed(part(runs, 0, guess)) / guess, free_bytes())
+    agreed = Room(smallest(found.fit), smallest(found.pay))
+    return agreed, engine if min(agreed) == guess else make_engine(min(agreed))
 
 
 def abstract_states(like: GameState, count: int, sharding: jax.sharding.Sharding) -> Any:

@@ -1,10 +1,14 @@
-"""How many runs fit side by side: what the compiled program says it needs against what the devices have."""
+"""How many runs fit side by side, and how they lie: what a compiled program says it needs against what devices have."""
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import psutil
+from jax.sharding import Mesh
+
+from sbmrl.devices import make_mesh, map_over_devices
 
 _SHARE = 0.5  # of the free memory; results, checkpoints and the rest of the machine need some too
 _CPU_BYTES = 2**28  # of a batch on a device: a larger one gains nothing and is saved less often
@@ -71,6 +75,36 @@ def bytes_of(compiled: Any) -> int:
 def bytes_of_arrays(tree: Any) -> int:
     """What all arrays of a tree occupy together."""
     return sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
+
+
+class Layout(NamedTuple):
+    """How a batch of runs lies on the devices.
+
+    Attributes:
+        mesh: the devices in a row.
+        width: W, runs side by side, a multiple of the number of devices times that of groups.
+        num_groups: of runs on a device, advanced one after the other.
+    """
+
+    mesh: Mesh
+    width: int
+    num_groups: int
+
+    def map(
+        self, function: Callable[..., Any], mapped: tuple[bool, ...], cpu_options: Mapping[str, Any]
+    ) -> Callable[..., Any]:
+        """`map_over_devices` of a function of one run, over batches that lie like this."""
+        return map_over_devices(function, self.mesh, mapped, cpu_options, self.num_groups)
+
+
+def lay_out(width: int, state_bytes: int) -> Layout:
+    """Room for at least `width` runs with states of that size on all devices, or on as many as there are runs."""
+    devices = jax.devices()
+    if jax.process_count() == 1:
+        devices = devices[:width]
+    per_device = -(-width // len(devices))
+    num_groups = num_groups_of(per_device, state_bytes)
+    return Layout(make_mesh(devices), -(-per_device // num_groups) * num_groups * len(devices), num_groups)
 
 
 def num_groups_of(runs_per_device: int, state_bytes: int) -> int:

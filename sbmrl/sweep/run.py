@@ -13,11 +13,11 @@ from sbmrl.environments.tabular import TabularMDP, make_world
 from sbmrl.errors import InputError, require
 from sbmrl.program import make_program
 from sbmrl.sweep import checkpoint, store
-from sbmrl.sweep.execute import Cell, Compiled, Engine, Progress, Runs, Saved, all_runs, part
+from sbmrl.sweep.execute import Cell, Compiled, Engine, Progress, Runs, Saved, all_runs, engine_for, part
 from sbmrl.sweep.files import create_directory, locked, log_start, write_json, write_parquet
-from sbmrl.sweep.memory import first_guess, free_bytes, is_out_of_memory, room
+from sbmrl.sweep.memory import is_out_of_memory
 from sbmrl.sweep.plan import CellPlan, Plan, difference
-from sbmrl.sweep.processes import any_of, is_first, on_first, smallest, tell
+from sbmrl.sweep.processes import any_of, is_first, on_first, tell
 
 
 class PreemptedError(Exception):
@@ -199,14 +199,10 @@ def _choose_width(
     runs: Runs, cell: CellPlan, make_engine: Callable[[int], Engine], listener: Listener
 ) -> tuple[int, Engine]:
     """As many runs side by side as the memory allows and as pay, and their engine."""
-    guess = first_guess(len(runs))
-    engine = make_engine(guess)
-    found = room(len(runs), engine.bytes_needed(part(runs, 0, guess)) / guess, free_bytes())
-    fit, pay = smallest(found.fit), smallest(found.pay)
+    (fit, pay), engine = engine_for(runs, make_engine)
     if fit < pay:
         _warn(listener, f"{cell.name}: {fit:,} of {len(runs):,} runs side by side, as the memory allows")
-    width = min(fit, pay)
-    return width, engine if width == guess else make_engine(width)
+    return min(fit, pay), engine
 
 
 def _warn(listener: Listener, line: str) -> None:

@@ -6,9 +6,12 @@ import pytest
 from conftest import tiny_experiment
 
 from sbmrl.benchmark.ceilings import measure_ceilings
+from sbmrl.benchmark.counts import Work
+from sbmrl.benchmark.phases import Phase
 from sbmrl.benchmark.wall_clock import measure_wall_clock
 from sbmrl.cli import main
 from sbmrl.program import make_program
+from sbmrl.sweep import execute, memory
 
 pytestmark = pytest.mark.xdist_group("cli")
 
@@ -35,13 +38,31 @@ def test_ceilings_are_of_this_world():
     assert 1e8 < ceilings.bytes < 1e14
 
 
-def test_bench_leaves_table_and_figure(tmp_path, capsys):
+PHASE = Phase("leader", "update", 128, seconds=0.5, work=Work(operations=10**9, products=10**8, bytes=10**6))
+
+
+def test_bench_leaves_tables_and_figure(tmp_path, capsys, monkeypatch):
     out = tmp_path / "bench"
-    main(["bench", "pal", "--schemes", "exact", "--num-seeds", "1", "8", "--num-repeats", "1", "--out", str(out)])
+    monkeypatch.setattr("sbmrl.commands.bench.measure_phases", lambda experiment, side, num_seeds: [PHASE])
+    line = f"bench pal --schemes exact --num-seeds 1 8 --num-repeats 1 --out {out}"
+    main(line.split())
     summary = json.loads((out / "bench.json").read_text())
     assert [line["num_seeds"] for line in summary["lines"]] == [1, 8]
     assert summary["machine"]["devices"] == ["cpu:cpu"] * 4
     table = (out / "bench.md").read_text()
     assert table.count("| PAL | exact |") == 2
+    assert table.count("| leader | update | 128 |") == 2  # one for each side
+    assert summary["phases"][0]["work"]["products"] == 10**8
+    assert summary["phases"][0]["operations_per_second"] == pytest.approx(128 * 2e9)
     assert (out / "bench.png").stat().st_size > 1000
     assert "PAL" in capsys.readouterr().out
+
+
+def test_more_seeds_than_pay_go_in_chunks(monkeypatch):
+    """All chunks are run of the exact scheme, one of the others; both count all seeds."""
+    monkeypatch.setattr(execute, "room", lambda width, bytes_each, free: memory.Room(width, 4))
+    for scheme, entire in (("exact", True), ("contextual", False)):
+        measured = measure_wall_clock(tiny_experiment("mal", scheme), num_seeds=10, num_repeats=1)
+        assert (measured.num_seeds, measured.side_by_side, measured.entire) == (10, 4, entire)
+        assert measured.run >= 3 * 2 * sum(measured.records.values()) * (0.5 if entire else 1.0)
+        assert measured.seconds_per_seed == measured.run / 10
