@@ -45,9 +45,9 @@ class Budget(NamedTuple):
 
 
 FULL = Budget(
-    num_repeats=4,
+    num_repeats=3,
     follower={"total_steps": 256_000, "num_points": 25},
-    cartpole={"total_steps": 122_880, "num_points": 12},
+    cartpole={"total_steps": 81_920, "num_points": 10},
 )
 QUICK = Budget(
     num_repeats=2,

@@ -58,6 +58,10 @@ def bench(config: Bench) -> None:
         "lines": [],
         "phases": [],
     }
+    for side in STAGES if config.phase_seeds else ():
+        for phase in measure_phases(preset("poster", "mal"), side, config.phase_seeds):
+            summary["phases"].append(phase_line(phase, ceilings))
+        print(f"bench: phases of the {side}, {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
     for name, scheme, experiment in cells:
         for num_seeds in config.num_seeds:
             measured = measure_wall_clock(experiment, num_seeds, config.num_repeats)
@@ -65,10 +69,6 @@ def bench(config: Bench) -> None:
             told = f"{1e3 * measured.seconds_per_seed:.3g} ms a seed, {time.perf_counter() - began:.0f} s"
             print(f"bench: {name}, {scheme}, {num_seeds:,} seeds: {told}", file=sys.stderr, flush=True)
             jax.clear_caches()  # the same program for another number of seeds is traced anew
-    for side in STAGES if config.phase_seeds else ():
-        for phase in measure_phases(preset("poster", "mal"), side, config.phase_seeds):
-            summary["phases"].append(phase_line(phase, ceilings))
-        print(f"bench: phases of the {side}, {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
     summary["seconds"] = time.perf_counter() - began
     write_json(out / "bench.json", summary)
     write_text(out / "bench.md", to_markdown(summary))
