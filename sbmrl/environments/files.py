@@ -26,16 +26,32 @@ def load_world(path: str | Path) -> WorldArrays:
             does not sum to 1, state that does not exist, horizon below 1.
     """
     path = Path(path)
-    fields = _read(path)
-    for key in _REQUIRED:
-        require(key in fields, f"{path}: {key}", f"required (keys: {', '.join(_REQUIRED)}, optional name)", "nothing")
+    fields = read_fields(path, "an MDP", _REQUIRED, ("name",))
+    return check_world(fields, name_in(fields, path), where=f"{path}: ")
+
+
+def read_fields(path: Path, kind: str, required: tuple[str, ...], optional: tuple[str, ...]) -> dict[str, Any]:
+    """The keys and values of a JSON or npz file of a `kind` ("an MDP") that holds all `required` keys.
+
+    Raises:
+        InputError: unreadable or foreign file, missing key.
+    """
+    fields = _read(path, kind, required)
+    for key in required:
+        keys = f"required (keys: {', '.join(required)}, optional {', '.join(optional)})"
+        require(key in fields, f"{path}: {key}", keys, "nothing")
+    return fields
+
+
+def name_in(fields: dict[str, Any], path: Path) -> str:
+    """The world's name: the file's `name`, or what the file is called; `InputError` if no file could have that name."""
     name = str(fields.get("name", path.stem))
     require(bool(name) and not set(name) & set("/\\\0\n"), f"{path}: name", "must be usable as a file name", repr(name))
-    return check_world(fields, name, where=f"{path}: ")
+    return name
 
 
-def _read(path: Path) -> dict[str, Any]:
-    require(path.suffix in SUFFIXES, str(path), f"an MDP file ends in {' or '.join(SUFFIXES)}", repr(path.suffix))
+def _read(path: Path, kind: str, required: tuple[str, ...]) -> dict[str, Any]:
+    require(path.suffix in SUFFIXES, str(path), f"{kind} file ends in {' or '.join(SUFFIXES)}", repr(path.suffix))
     try:
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as archive:
@@ -44,15 +60,15 @@ def _read(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
     except Exception as error:  # zipfile, pickle, unicode and JSON errors share no base class
-        kind = "a JSON object" if path.suffix == ".json" else "a numpy .npz archive"
-        raise InputError(f"{path}: must be {kind} with the keys {', '.join(_REQUIRED)}; it is not") from error
+        form = "a JSON object" if path.suffix == ".json" else "a numpy .npz archive"
+        raise InputError(f"{path}: must be {form} with the keys {', '.join(required)}; it is not") from error
     require(isinstance(fields, dict), str(path), "must be a JSON object", type(fields).__name__)
     return fields
 
 
 def check_world(fields: dict[str, Any], name: str, where: str = "") -> WorldArrays:
     """Check the fields of an MDP and bring them to their full shapes; `InputError` names the field."""
-    transition = _numbers(fields["transition"], where + "transition")
+    transition = numbers(fields["transition"], where + "transition")
     shape = transition.shape
     require(
         len(shape) == 3 and shape[0] == shape[2] and min(shape) >= 1,
@@ -62,7 +78,7 @@ def check_world(fields: dict[str, Any], name: str, where: str = "") -> WorldArra
     )
     num_states, num_actions = shape[:2]
     _require_distributions(transition, where + "transition")
-    reward = _numbers(fields["reward"], where + "reward")
+    reward = numbers(fields["reward"], where + "reward")
     if reward.shape == (num_states, num_actions):
         reward = np.broadcast_to(reward[:, :, None], shape)
     allowed = f"must have shape {[num_states, num_actions, num_states]} or {[num_states, num_actions]}"
@@ -73,11 +89,12 @@ def check_world(fields: dict[str, Any], name: str, where: str = "") -> WorldArra
         np.array(reward),
         _initial(fields["initial"], num_states, where + "initial"),
         _terminal(fields["terminal"], num_states, where + "terminal"),
-        _horizon(fields["horizon"], where + "horizon"),
+        horizon_of(fields["horizon"], where + "horizon"),
     )
 
 
-def _numbers(value: Any, field: str) -> np.ndarray:
+def numbers(value: Any, field: str) -> np.ndarray:
+    """`value` as finite float64 numbers; `InputError` names the field."""
     try:
         array = np.asarray(value, dtype=np.float64)
     except (TypeError, ValueError) as error:
@@ -97,7 +114,7 @@ def _require_distributions(rows: np.ndarray, field: str) -> None:
 
 
 def _initial(value: Any, num_states: int, field: str) -> np.ndarray:
-    array = _numbers(value, field)
+    array = numbers(value, field)
     if array.ndim == 0:
         state = _whole(array, field, f"must be a state 0..{num_states - 1} or a distribution over {num_states} states")
         require(0 <= state < num_states, field, f"must be a state 0..{num_states - 1}", state)
@@ -108,7 +125,7 @@ def _initial(value: Any, num_states: int, field: str) -> np.ndarray:
 
 
 def _terminal(value: Any, num_states: int, field: str) -> tuple[int, ...]:
-    array = _numbers(value, field)
+    array = numbers(value, field)
     require(array.ndim == 1, field, "must be a list of states (may be empty)", f"shape {list(array.shape)}")
     states = [_whole(number, field, f"must be states 0..{num_states - 1}") for number in array]
     for state in states:
@@ -117,8 +134,9 @@ def _terminal(value: Any, num_states: int, field: str) -> tuple[int, ...]:
     return tuple(sorted(set(states)))
 
 
-def _horizon(value: Any, field: str) -> int:
-    array = _numbers(value, field)
+def horizon_of(value: Any, field: str) -> int:
+    """`value` as a whole number of decisions of at least 1; `InputError` names the field."""
+    array = numbers(value, field)
     require(array.ndim == 0, field, "must be one whole number of at least 1", f"shape {list(array.shape)}")
     horizon = _whole(array, field, "must be a whole number of at least 1")
     require(horizon >= 1, field, "must be a whole number of at least 1", horizon)
