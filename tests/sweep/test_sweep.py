@@ -18,7 +18,7 @@ import pytest
 
 from sbmrl.cli import main
 from sbmrl.errors import InputError
-from sbmrl.sweep import checkpoint, run, store
+from sbmrl.sweep import checkpoint, execute, run, store
 from sbmrl.sweep.files import locked
 from sbmrl.sweep.memory import Room
 
@@ -261,12 +261,12 @@ def test_on_a_disk_too_full_for_the_states_the_numbers_are_kept(finished, tmp_pa
 def test_a_resumed_cell_keeps_its_chunks_however_much_memory_there_is(finished, tmp_path, monkeypatch):
     line = [word for word in LINE if word not in ("--chunk-size", "8")]
     out = tmp_path / "auto"
-    monkeypatch.setattr(run, "room", lambda width, bytes_each, free: Room(8, 16))
+    monkeypatch.setattr(execute, "room", lambda width, bytes_each, free: Room(8, 16))
     main([*line, "--out", str(out)])
     same(finished, out)
     shutil.rmtree(out / CELL / "chunks" / "00000016")
     (out / "results.parquet").unlink()
-    monkeypatch.setattr(run, "room", pytest.fail)
+    monkeypatch.setattr(execute, "room", pytest.fail)
     main([*line, "--out", str(out), "--resume"])
     same(finished, out)
     shutil.rmtree(out / CELL / "chunks" / "00000008")
