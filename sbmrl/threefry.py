@@ -29,7 +29,7 @@ def threefry(key1: jax.Array, key2: jax.Array, count1: jax.Array, count2: jax.Ar
             group = number // 4 + 1
             left, right = left + keys[group % 3], right + keys[(group + 1) % 3] + np.uint32(group)
     # Without the barrier XLA tries to fuse draws from split keys from split keys, each of whose words it would compute
-    # again for every use: some programs then compile for minutes.
+    # again for every use: some programs then hardly compile at all.
     left, right = jax.lax.optimization_barrier((left, right))
     return left, right
 

@@ -13,7 +13,7 @@ from sbmrl.devices import make_mesh, map_over_devices
 _SHARE = 0.5  # of the free memory; results, checkpoints and the rest of the machine need some too
 _CPU_BYTES = 2**28  # of a batch on a device: a larger one gains nothing and is saved less often
 # Parameters and optimiser states that are in a core's own cache together: a gradient step reads and writes all of them,
-# and twice as many took a quarter longer each (benchmarks/NOTES.md).
+# and 64 at once took a fifth longer each than 8 (benchmarks/NOTES.md).
 _CPU_CACHE = 2**20
 _CPU_GUESS = 64  # runs on a device
 _CONTROL_GROUPS = Path("/sys/fs/cgroup")
