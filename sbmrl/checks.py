@@ -14,6 +14,8 @@ from sbmrl.options import (
     GradientOptions,
     ImplicitOptions,
     PPOOptions,
+    QLearningOptions,
+    plays,
 )
 
 _COUNTS = (
@@ -35,6 +37,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "value_coefficient": (0.0, math.inf),
     "max_gradient_norm": (0.0, math.inf),
     "tie_tolerance": (0.0, math.inf),
+    "exploration": (0.0, 1.0),
 }
 
 
@@ -58,6 +61,8 @@ def check(experiment: Experiment) -> Experiment:
     _check_options(experiment.leader, "leader")
     _check_options(experiment.follower, "follower")
     _check_fit_together(experiment, formulation_of(experiment))
+    _check_leader(experiment)
+    _check_kind(experiment)
     _refuse_void(experiment)
     return experiment
 
@@ -95,8 +100,12 @@ def _check_options(options: object, where: str) -> None:
         allowed = f"must be a multiple of num_environments ({environments}) that divides num_environments·num_steps"
         require(divides, f"{where}.minibatch_size", allowed, minibatch)
     if isinstance(options, EvolutionOptions):
-        size = options.population_size
+        size, episodes = options.population_size, options.num_episodes
         require(size % 2 == 0, f"{where}.population_size", "must be even: candidates come in antithetic pairs", size)
+        whole = isinstance(episodes, int) and episodes >= 0
+        require(whole, f"{where}.num_episodes", "must be a whole number of at least 0", episodes)
+    if isinstance(options, QLearningOptions):
+        require_count(options.num_episodes, f"{where}.num_episodes")
     if isinstance(options, ImplicitOptions):
         discount = options.discount
         require(discount < 1.0, f"{where}.discount", "must be below 1: the horizon is infinite", discount)
@@ -121,6 +130,8 @@ def _check_fit_together(experiment: Experiment, game: Formulation) -> None:
         "exact": (ExactOptions,),
         "implicit": (ImplicitOptions,),
     }
+    if FORMULATIONS[experiment.formulation].kind == "matrix":
+        kinds["inner_outer"] = (GradientOptions, QLearningOptions, PPOOptions)
     if experiment.data == "aggregated":
         kinds["inner_outer"] = (GradientOptions,)
         allowed = "must be inner_outer with data=aggregated, whose follower learns from the data so far"
@@ -150,6 +161,41 @@ def _check_fit_together(experiment: Experiment, game: Formulation) -> None:
         raise InputError("follower.tie_breaking: must be lowest with soft backups, which have no ties")
     if experiment.data == "aggregated" and isinstance(leader, PPOOptions):
         raise InputError("leader: PPO plays for its payoff; data=aggregated needs a gradient or evolution learner")
+
+
+_CONDITIONS = {"hidden_queries": False, "phase_told": False, "follower_reset": True, "paid_queries": False}
+
+
+def _check_leader(experiment: Experiment) -> None:
+    """How a leader is heard and what becomes of its queries depends on whether it plays."""
+    leader, context = experiment.leader, experiment.context
+    if isinstance(leader, PPOOptions):
+        allowed = "must be answers for a leader by policy gradient, which learns from them"
+        require(context == "answers", "context", allowed, context)
+    elif not plays(leader):
+        require(context == "probabilities", "context", "must be probabilities for a leader of exact payoffs", context)
+    for name, kept in _CONDITIONS.items():
+        value, heard = getattr(experiment, name), plays(leader) and context == "answers"
+        allowed = f"must be {kept} unless the leader plays and is heard through its answers"
+        require(heard or value == kept, name, allowed, value)
+
+
+def _check_kind(experiment: Experiment) -> None:
+    """What only one kind of game has."""
+    matrix, follower = FORMULATIONS[experiment.formulation].kind == "matrix", experiment.follower
+    if not matrix:
+        require(not experiment.paid_queries, "paid_queries", "must be False outside matrix games", True)
+        if isinstance(follower, ExactOptions):
+            require(follower.clock, "follower.clock", "must be True outside matrix games", False)
+        return
+    allowed = "must not be implicit in a matrix game, which ends after T steps"
+    require(experiment.scheme != "implicit", "scheme", allowed, experiment.scheme)
+    no_model = "in a matrix game, which has no model to fit"
+    require(experiment.data == "own", "data", f"must be own {no_model}", experiment.data)
+    if isinstance(follower, ExactOptions):
+        require(follower.backup == "hard", "follower.backup", "must be hard in a matrix game", follower.backup)
+        number = follower.num_transitions
+        require(number == 0, "follower.num_transitions", f"must be 0 {no_model}", number)
 
 
 def _refuse_void(experiment: Experiment) -> None:

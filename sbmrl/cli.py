@@ -33,7 +33,7 @@ from sbmrl.config import SCHEMES, Experiment
 from sbmrl.errors import InputError, require, require_known
 from sbmrl.formulations import FORMULATIONS
 from sbmrl.options import LEARNERS, learner_name
-from sbmrl.presets import PRESETS, preset
+from sbmrl.presets import PRESETS, default_preset, preset
 
 COMMANDS: dict[str, tuple[type, str]] = {
     "reproduce": (Reproduce, "all four rows of the poster's table"),
@@ -198,8 +198,9 @@ def _take_grid(arguments: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
 def _parse_run(command: type, options: Any, formulation: str, arguments: Sequence[str], program: str) -> Any:
     """(experiment, options) of one formulation: the preset, the scheme and the learner set the defaults."""
     chosen, rest = _take_choices(arguments)
-    defaults = preset(chosen["preset"] or "poster", formulation, chosen["scheme"], chosen["learner"])
-    shown = command(defaults, options, chosen["preset"] or "poster", learner_name(defaults.leader))
+    name = chosen["preset"] or default_preset(formulation)
+    defaults = preset(name, formulation, chosen["scheme"], chosen["learner"])
+    shown = command(defaults, options, name, learner_name(defaults.leader))
     parsed = _parse(command, [formulation, *rest], program, shown)
     _check_run(parsed.run)
     return check(parsed.experiment), parsed.run

@@ -23,9 +23,11 @@ from sbmrl.options import (
     ImplicitOptions,
     LeaderOptions,
     PPOOptions,
+    QLearningOptions,
 )
 
 Response = Literal["greedy", "sampled"]
+Context = Literal["answers", "probabilities"]
 SchemeName = Literal["contextual", "inner_outer", "exact", "implicit"]
 
 SCHEMES: dict[str, str] = {
@@ -43,7 +45,7 @@ class Experiment:
     formulation: tyro.conf.Positional[str] = "mal"
     """Which game is played: a row of the formulation table."""
     env: str = "simple_mdp_2"
-    """The world: a name (see `sbmrl list`), random_S_A_SEED, or a .json or .npz file."""
+    """The world: a name (see `sbmrl list`), random_S_A_SEED, or a .json or .npz file; a matrix game for matrix_game."""
     scheme: SchemeName = "contextual"
     """How the follower comes to answer the leader."""
     loss: Literal["brier", "kl"] = "brier"
@@ -51,7 +53,17 @@ class Experiment:
     agent_reward: Literal["world", "model"] = "world"
     """Where mal_agent_reward earns the return: the true world (the poster's code) or the model (its text)."""
     response: Response = "greedy"
-    """How a policy follower answers the leader while it learns: by its best action, or drawing from its policy."""
+    """How a follower that acts answers a learning leader: by its best action, or drawing from its policy."""
+    context: Context = "answers"
+    """How a leader is heard: by the answers it draws, or by its probabilities, so that a mixed one can be described."""
+    hidden_queries: bool = False
+    """A leader that plays does not learn from its answers to the follower's queries."""
+    phase_told: bool = False
+    """A leader that plays is told whether it is being asked or is playing."""
+    follower_reset: bool = True
+    """The follower restarts in each of the leader's episodes; else it enters one with the response to the last."""
+    paid_queries: bool = False
+    """A leader that plays is paid for its answers as if they were steps of the game (matrix games)."""
     alpha: float = 0.5
     """α in [0, 1], weight of plain MAL in the two repairs; 1 is MAL exactly."""
     beta: float = 10.0
@@ -125,7 +137,15 @@ def with_traced(config: Any, values: Mapping[str, Any]) -> Any:
 
 _KINDS: dict[str, type] = {
     kind.__name__: kind
-    for kind in (PPOOptions, FitOptions, GradientOptions, EvolutionOptions, ExactOptions, ImplicitOptions)
+    for kind in (
+        PPOOptions,
+        FitOptions,
+        GradientOptions,
+        EvolutionOptions,
+        QLearningOptions,
+        ExactOptions,
+        ImplicitOptions,
+    )
 }
 
 

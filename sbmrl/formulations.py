@@ -1,17 +1,19 @@
 """The games as data: who leads, and which weighted sum of payoffs each side wants.
 
-A formulation is one row of `FORMULATIONS`; adding a row adds a game. The payoff names are keys of
-`sbmrl.payoffs.PAYOFFS`. Which terms appear is static; their weights may be traced numbers, so α is an
-axis that can be vmapped and a whole α-sweep is one compiled program.
+A formulation is one row of `FORMULATIONS`; adding a row adds a game. The payoff names are those of the row's kind of
+game (`sbmrl.model_based.payoffs`, `sbmrl.matrix.game`). Which terms appear is static; their weights may be traced
+numbers, so α is an axis that can be vmapped and a whole α-sweep is one compiled program.
 
 Source: Rajeswaran et al. (2020), arXiv 2004.07804, for PAL and MAL; the poster "Model-Based RL as
-Stackelberg Games: Don't Be Fooled by Your Own Model", section 2, for the two repairs.
+Stackelberg Games: Don't Be Fooled by Your Own Model", section 2, for the two repairs; Gerstgrasser & Parkes (2023),
+"Oracles & Followers", for the iterated matrix games.
 """
 
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
-Role = Literal["policy", "model"]
+Role = str  # "policy" and "model", or "row" and "column"
+Kind = Literal["model_based", "matrix"]
 Weights = Mapping[str, Any]
 
 
@@ -52,7 +54,9 @@ class FormulationRow(NamedTuple):
 
     Attributes:
         title: its name in print.
+        kind: of game: model-based RL on a tabular world, or an iterated matrix game.
         leader: role that commits first.
+        follower: role that best-responds.
         leader_wants: (knobs) -> weights.
         follower_wants: (knobs) -> weights.
         uses: knobs that change the game, beside the fit.
@@ -60,7 +64,9 @@ class FormulationRow(NamedTuple):
     """
 
     title: str
+    kind: Kind
     leader: Role
+    follower: Role
     leader_wants: Callable[[Knobs], Weights]
     follower_wants: Callable[[Knobs], Weights]
     uses: frozenset[str]
@@ -70,7 +76,9 @@ class FormulationRow(NamedTuple):
 FORMULATIONS: dict[str, FormulationRow] = {
     "pal": FormulationRow(
         title="PAL",
+        kind="model_based",
         leader="policy",
+        follower="model",
         leader_wants=lambda knobs: {"model_return": 1.0},
         follower_wants=lambda knobs: {knobs.fit: 1.0},
         uses=frozenset(),
@@ -78,7 +86,9 @@ FORMULATIONS: dict[str, FormulationRow] = {
     ),
     "mal": FormulationRow(
         title="MAL",
+        kind="model_based",
         leader="model",
+        follower="policy",
         leader_wants=lambda knobs: {knobs.fit: 1.0},
         follower_wants=lambda knobs: {"model_return": 1.0},
         uses=frozenset(),
@@ -86,7 +96,9 @@ FORMULATIONS: dict[str, FormulationRow] = {
     ),
     "mal_agent_reward": FormulationRow(
         title="MAL + agent reward",
+        kind="model_based",
         leader="model",
+        follower="policy",
         leader_wants=lambda knobs: {knobs.fit: knobs.alpha, knobs.reward: 1.0 - knobs.alpha},
         follower_wants=lambda knobs: {"model_return": 1.0},
         uses=frozenset({"alpha", "reward"}),
@@ -94,7 +106,9 @@ FORMULATIONS: dict[str, FormulationRow] = {
     ),
     "mal_random_noise": FormulationRow(
         title="MAL + random noise",
+        kind="model_based",
         leader="model",
+        follower="policy",
         leader_wants=lambda knobs: {knobs.fit: knobs.alpha, "random_fit": 1.0 - knobs.alpha},
         follower_wants=lambda knobs: {"model_return": 1.0},
         uses=frozenset({"alpha"}),
@@ -102,11 +116,33 @@ FORMULATIONS: dict[str, FormulationRow] = {
     ),
     "pessimistic_pal": FormulationRow(
         title="pessimistic PAL",
+        kind="model_based",
         leader="policy",
+        follower="model",
         leader_wants=lambda knobs: {"model_return": 1.0},
         follower_wants=lambda knobs: {knobs.fit: knobs.beta, "model_return": -1.0},
         uses=frozenset({"beta"}),
         summary="PAL whose model is also against the policy: min_M̂ β·ℓ + J(π, M̂)",
+    ),
+    "matrix_game": FormulationRow(
+        title="row leads",
+        kind="matrix",
+        leader="row",
+        follower="column",
+        leader_wants=lambda knobs: {"row_return": 1.0},
+        follower_wants=lambda knobs: {"column_return": 1.0},
+        uses=frozenset(),
+        summary="iterated matrix game, row leads: each wants its own return",
+    ),
+    "matrix_game_column": FormulationRow(
+        title="column leads",
+        kind="matrix",
+        leader="column",
+        follower="row",
+        leader_wants=lambda knobs: {"column_return": 1.0},
+        follower_wants=lambda knobs: {"row_return": 1.0},
+        uses=frozenset(),
+        summary="iterated matrix game, column leads",
     ),
 }
 
@@ -120,5 +156,4 @@ AGENT_REWARDS: dict[str, str] = {"world": "real_return", "model": "model_return"
 def make_formulation(name: str, knobs: Knobs) -> Formulation:
     """The game `name` at the given knobs."""
     row = FORMULATIONS[name]
-    follower: Role = "model" if row.leader == "policy" else "policy"
-    return Formulation(row.leader, follower, row.leader_wants(knobs), row.follower_wants(knobs))
+    return Formulation(row.leader, row.follower, row.leader_wants(knobs), row.follower_wants(knobs))

@@ -106,6 +106,25 @@ class EvolutionOptions:
     """Step size of the optimizer."""
     standard_deviation: float = 0.5
     """Spread of the candidates around the mean, in units of the parameters (logits)."""
+    num_episodes: int = 0
+    """Episodes of the query-augmented game that each candidate plays to be judged; 0 judges by the exact payoff."""
+
+
+@dataclasses.dataclass(frozen=True)
+class QLearningOptions:
+    """Tabular Q-learning against the leader, from a table of zeros in every one of the leader's episodes.
+
+    The defaults are those of Gerstgrasser & Parkes (2023). Every step of it asks the leader for an action.
+    """
+
+    num_episodes: int = 80
+    """Episodes that the follower learns in before the leader's own T steps."""
+    learning_rate: float = 0.1
+    """α, the step of the table towards each new estimate."""
+    discount: float = 0.9
+    """γ, discount per step."""
+    exploration: float = 0.1
+    """ε, the share of random actions while it learns."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,6 +144,8 @@ class ExactOptions:
     num_transitions: int = 0
     """A model is fitted by maximum likelihood to this many transitions drawn from the policy's data; 0 is infinitely
     many: the true conditionals."""
+    clock: bool = True
+    """Whether a policy, or the follower of a matrix game, knows the time of the episode; only the latter may not."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,14 +161,32 @@ class ImplicitOptions:
 
 
 LeaderOptions = PPOOptions | GradientOptions | EvolutionOptions
-FollowerOptions = PPOOptions | FitOptions | GradientOptions | ExactOptions | ImplicitOptions
-LEARNERS: dict[str, tuple[type, str]] = {
-    "ppo": (PPOOptions, "proximal policy optimisation on the sampled, query-augmented episode"),
-    "gradient": (GradientOptions, "gradient of the exact payoff through the response, any optax optimizer"),
-    "evolution": (EvolutionOptions, "evolution strategies on the exact payoff, no gradient"),
+FollowerOptions = PPOOptions | FitOptions | GradientOptions | QLearningOptions | ExactOptions | ImplicitOptions
+LEARNERS: dict[str, str] = {
+    "ppo": "proximal policy optimisation on the sampled, query-augmented episode",
+    "policy_gradient": "plain policy gradient: one gradient step on each rollout",
+    "gradient": "gradient of the exact payoff through the response, any optax optimizer",
+    "evolution": "evolution strategies on the exact payoff or on played episodes, no gradient",
 }
+
+
+def plain_policy_gradient(options: PPOOptions) -> PPOOptions:
+    """PPO's options with one epoch of one minibatch.
+
+    The gradient is then taken where the probability ratio is 1 and nothing is clipped: the policy gradient with
+    advantages (Sutton et al. 2000).
+    """
+    batch = options.num_environments * options.num_steps
+    return dataclasses.replace(options, num_epochs=1, minibatch_size=batch)
 
 
 def learner_name(options: LeaderOptions) -> str:
     """The key of `LEARNERS` under which a leader's options stand."""
-    return next(name for name, (kind, _) in LEARNERS.items() if isinstance(options, kind))
+    if isinstance(options, PPOOptions):
+        return "policy_gradient" if options == plain_policy_gradient(options) else "ppo"
+    return "gradient" if isinstance(options, GradientOptions) else "evolution"
+
+
+def plays(options: LeaderOptions) -> bool:
+    """Whether a leader learns from episodes that it plays; else from exact payoffs."""
+    return isinstance(options, PPOOptions) or (isinstance(options, EvolutionOptions) and options.num_episodes > 0)

@@ -3,11 +3,12 @@
 import dataclasses
 from typing import cast
 
-from sbmrl.config import SCHEMES, Experiment, SchemeName, formulation_of
+from sbmrl.config import SCHEMES, Context, Experiment, SchemeName, formulation_of
 from sbmrl.errors import InputError, require_known
 from sbmrl.formulations import FORMULATIONS
 from sbmrl.options import (
     LEARNERS,
+    EvolutionOptions,
     ExactOptions,
     FitOptions,
     FollowerOptions,
@@ -15,13 +16,18 @@ from sbmrl.options import (
     ImplicitOptions,
     LeaderOptions,
     PPOOptions,
+    QLearningOptions,
+    plain_policy_gradient,
 )
 
 PRESETS = {
     "poster": "the reference run's budget and networks (250,000 + 250,000 steps; PAL 167,000 + 100,000)",
     "fast": "50,000 + 50,000 steps with larger updates, for a first look",
     "practical": "PAL and MAL as Rajeswaran et al. run them: aggregated data, first-order, speeds apart",
+    "oracles_followers": "iterated matrix games as Gerstgrasser & Parkes play them: 500,000 leader steps",
 }
+
+_BY_PPO = ("ppo", "policy_gradient")
 
 # The reference follower had no entropy bonus and best-responded at the truth in about 80 % of seeds (docs/results.md).
 _POSTER_FOLLOWER = PPOOptions(actor_hidden=(8, 8, 8, 8), critic_hidden=(), entropy_coefficient=0.1)
@@ -37,31 +43,77 @@ _PRACTICAL = {
 }
 
 
+# γ = 1 and λ = 1 as Gerstgrasser & Parkes have them, and no more steps than theirs; rollouts are whole episodes of 5
+# queries and 10 steps. Their batch of 1,000 steps is not enough for `hero` (docs/matrix_games.md).
+_MATRIX_LEADER = PPOOptions(
+    total_steps=400_000,
+    num_environments=64,
+    num_steps=60,
+    minibatch_size=3840,
+    num_epochs=10,
+    parametrization="table",
+    critic_hidden=(),
+    learning_rate=5e-3,
+    discount=1.0,
+    gae_lambda=1.0,
+    clip_range=0.3,
+    entropy_coefficient=0.03,
+)
+_MATRIX_FOLLOWER = PPOOptions(
+    total_steps=100_000,
+    num_environments=64,
+    num_steps=80,
+    minibatch_size=640,
+    num_epochs=10,
+    actor_hidden=(32, 32),
+    critic_hidden=(32, 32),
+    learning_rate=3e-3,
+    discount=1.0,
+    gae_lambda=1.0,
+    entropy_coefficient=0.05,
+)
+# One whole episode of 80 · 10 queries and 10 steps in each environment.
+_Q_LEADER = {"total_steps": 4_000_000, "num_environments": 16, "num_steps": 810, "minibatch_size": 12_960}
+
+
+def default_preset(formulation: str) -> str:
+    """The preset of a formulation where none is named."""
+    known = formulation in FORMULATIONS and FORMULATIONS[formulation].kind == "matrix"
+    return "oracles_followers" if known else "poster"
+
+
 def preset(
     name: str = "poster", formulation: str = "mal", scheme: str | None = None, learner: str | None = None
 ) -> Experiment:
     """A preset experiment.
 
     Args:
-        name: "poster" (the reference run's budget), "fast" (a fraction of it) or "practical" (Rajeswaran et al.).
+        name: "poster" (the reference run's budget), "fast" (a fraction of it), "practical" (Rajeswaran et al.) or, for
+            matrix games, "oracles_followers" (Gerstgrasser & Parkes).
         formulation: a row of the formulation table.
         scheme: how the follower answers; "contextual" unless the preset is practical, which is "inner_outer".
-        learner: how the leader learns; PPO for the contextual scheme and gradient for the others, where not said.
+        learner: how the leader learns; if not said, PPO with a contextual scheme or in a matrix game, else gradient.
 
     Raises:
-        InputError: an unknown name, with the nearest known one, or a practical preset of another formulation.
+        InputError: an unknown name, with the nearest known one, or a preset that is not for the formulation.
     """
     require_known(name, "preset", PRESETS)
     require_known(formulation, "formulation", FORMULATIONS)
+    matrix = FORMULATIONS[formulation].kind == "matrix"
     if name == "practical":
         return _practical(formulation, scheme, learner)
+    if matrix != (name == "oracles_followers") and name != "fast":
+        raise InputError(f"preset: {name} is not for the formulation {formulation}; use {default_preset(formulation)}")
     scheme = scheme or "contextual"
     require_known(scheme, "scheme", SCHEMES)
-    learner = learner or ("ppo" if scheme == "contextual" else "gradient")
+    learner = learner or ("ppo" if scheme == "contextual" or matrix else "gradient")
     require_known(learner, "learner", LEARNERS)
     experiment = Experiment(formulation, scheme=cast(SchemeName, scheme))
+    if matrix:
+        return _matrix(experiment, learner, name)
     return dataclasses.replace(
         experiment,
+        context=_context(learner),
         leader=_leader(formulation, learner, name),
         follower=_follower(formulation, scheme, learner, name),
         response="sampled" if learner == "gradient" else "greedy",
@@ -70,13 +122,56 @@ def preset(
     )
 
 
+def _context(learner: str) -> Context:
+    return "answers" if learner in _BY_PPO else "probabilities"
+
+
 def _leader(formulation: str, learner: str, name: str) -> LeaderOptions:
-    options = LEARNERS[learner][0]()
-    if not isinstance(options, PPOOptions):
-        return dataclasses.replace(options, num_updates=200) if name == "fast" else options
+    if learner not in _BY_PPO:
+        return _of_exact_payoffs(learner, name)
     policy_leads = FORMULATIONS[formulation].leader == "policy"
     options = _POSTER_POLICY_LEADER if policy_leads else _POSTER_MODEL_LEADER
-    return dataclasses.replace(options, **_FAST, learning_rate=2e-3) if name == "fast" else options
+    if name == "fast":
+        options = dataclasses.replace(options, **_FAST, learning_rate=2e-3)
+    return plain_policy_gradient(options) if learner == "policy_gradient" else options
+
+
+def _of_exact_payoffs(learner: str, name: str) -> GradientOptions | EvolutionOptions:
+    options = GradientOptions() if learner == "gradient" else EvolutionOptions()
+    return dataclasses.replace(options, num_updates=200) if name == "fast" else options
+
+
+def _matrix(experiment: Experiment, learner: str, name: str) -> Experiment:
+    """A matrix game: the prisoner's dilemma, unless another one is named."""
+    scheme = experiment.scheme
+    leader = _MATRIX_LEADER if learner in _BY_PPO else _of_exact_payoffs(learner, name)
+    follower: FollowerOptions = _MATRIX_FOLLOWER
+    if scheme == "exact":
+        follower = ExactOptions(clock=False, tie_breaking="optimistic")
+    elif scheme == "inner_outer":
+        follower = QLearningOptions() if learner in _BY_PPO else GradientOptions()
+    elif scheme == "implicit":
+        follower = ImplicitOptions()
+    if isinstance(leader, PPOOptions):
+        if isinstance(follower, QLearningOptions):
+            leader = dataclasses.replace(leader, **_Q_LEADER)
+        if name == "fast":
+            leader = dataclasses.replace(leader, total_steps=leader.total_steps // 4)
+        if learner == "policy_gradient":
+            leader = plain_policy_gradient(dataclasses.replace(leader, learning_rate=0.05))
+    if isinstance(follower, PPOOptions) and name == "fast":
+        follower = dataclasses.replace(follower, total_steps=follower.total_steps // 2)
+    unrolled = isinstance(follower, GradientOptions)
+    return dataclasses.replace(
+        experiment,
+        env="prisoners_dilemma",
+        context=_context(learner),
+        leader=leader,
+        follower=follower,
+        response="sampled" if learner == "gradient" and scheme != "exact" else "greedy",
+        unroll=experiment.num_inner_steps if unrolled else 0,
+        num_records=10 if name == "fast" else 50,
+    )
 
 
 def _follower(formulation: str, scheme: str, learner: str, name: str) -> FollowerOptions:
@@ -102,6 +197,7 @@ def _practical(formulation: str, scheme: str | None, learner: str | None) -> Exp
         data="aggregated",
         loss="kl",
         response="sampled",
+        context="probabilities",
         leader=GradientOptions(learning_rate=0.05),
         follower=GradientOptions(learning_rate=0.05),
     )

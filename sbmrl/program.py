@@ -14,20 +14,12 @@ import optax
 
 from sbmrl.checks import check
 from sbmrl.config import Experiment, traced_fields, with_traced
-from sbmrl.environments.tabular import TabularMDP, make_world
-from sbmrl.game import Strategy
-from sbmrl.measures import (
-    Metrics,
-    all_finite,
-    certificate,
-    measure_profile,
-    regret_at_truth,
-    regret_over_random_leaders,
-    sampled_returns,
-    verdict,
-)
+from sbmrl.formulations import Role
+from sbmrl.game import Metrics, Strategy
+from sbmrl.measures import all_finite
 from sbmrl.solver import Solver, make_solver
 from sbmrl.stackelberg import GameState
+from sbmrl.worlds import World, require_kind, world_of
 
 Hyper = Mapping[str, Any]  # traced hyper-parameters by dotted name; those left out keep the experiment's value
 
@@ -52,15 +44,14 @@ class Final(NamedTuple):
     """What is known of a trained seed; unbatched.
 
     Attributes:
-        metrics: final numbers, `[]` each (see `sbmrl.measures`).
-        model: `[S, A, S]` the world model.
-        policy: `[S, A]` the evaluated (greedy) policy; `[T, S, A]` where it was planned with a clock.
+        metrics: final numbers, `[]` each (see the kind of game's measures).
+        profile: role -> the evaluated strategy: "model" `[S, A, S]`, "policy" `[(T,) S, A]`, or of a matrix game "row"
+            and "column" `[(T,) O, A]`; T where it was planned with a clock.
         params: {"leader": …, "follower": …} trained parameters.
     """
 
     metrics: Metrics
-    model: Strategy
-    policy: Strategy
+    profile: Mapping[Role, Strategy]
     params: Mapping[str, Any]
 
 
@@ -89,57 +80,48 @@ class Program(NamedTuple):
 
 def _measure(solver: Solver, state: GameState, stage: str, key: jax.Array, num_leaders: int) -> Metrics:
     """The point that a learning curve keeps: the follower's regret while it is pretrained, the profile in play."""
-    outcome = solver.algorithm.outcome(state)
+    outcome, measures = solver.algorithm.outcome(state), solver.game.measures(solver.formulation)
     if stage == "pretrain":
-        return {
-            "follower_gap_true": regret_at_truth(solver.game, solver.formulation, outcome),
-            "follower_gap_random": regret_over_random_leaders(
-                key, solver.game, solver.formulation, outcome, num_leaders
-            ),
-        }
-    return measure_profile(solver.game, solver.formulation, solver.algorithm.leader_strategy(state), outcome)[0]
+        return measures.follower(key, outcome, num_leaders)
+    return measures.profile(solver.algorithm.leader_strategy(state), outcome)[0]
 
 
 def _finish(solver: Solver, experiment: Experiment, key: jax.Array, state: GameState) -> Final:
     key_leaders, key_episodes = jax.random.split(key)
-    game, formulation, outcome = solver.game, solver.formulation, solver.algorithm.outcome(state)
+    outcome, measures = solver.algorithm.outcome(state), solver.game.measures(solver.formulation)
     leader = solver.algorithm.leader_strategy(state)
-    metrics, profile = measure_profile(game, formulation, leader, outcome)
-    episodes = sampled_returns(key_episodes, game.mdp, profile["policy"], experiment.num_eval_episodes)
-    metrics |= verdict(game.mdp, metrics["exact_return"]) | certificate(game, formulation, outcome, profile)
-    metrics |= {
-        "sampled_return": jnp.mean(episodes),
-        "follower_gap_true": regret_at_truth(game, formulation, outcome),
-        "follower_gap_random": regret_over_random_leaders(
-            key_leaders, game, formulation, outcome, experiment.num_random_leaders
-        ),
-    }
+    metrics, profile = measures.profile(leader, outcome)
+    metrics |= measures.verdict(profile, metrics, outcome)
+    metrics |= measures.follower(key_leaders, outcome, experiment.num_random_leaders)
+    episodes = measures.sampled_returns(key_episodes, profile, experiment.num_eval_episodes)
+    metrics["sampled_return"] = jnp.mean(episodes)
     params = solver.params(state)
     metrics["finite"] = all_finite((params, metrics))
     metrics["residual"] = solver.scheme.residual(state.follower, solver.algorithm.given(state)(leader))
-    return Final(metrics, profile["model"], profile["policy"], params)
+    return Final(metrics, profile, params)
 
 
 def make_program(
     experiment: Experiment,
-    mdp: TabularMDP | None = None,
+    world: World | None = None,
     leader_optimizer: optax.GradientTransformation | None = None,
 ) -> Program:
     """The program of an experiment, cut into records.
 
     Args:
         experiment: the configuration.
-        mdp: the world, if it is not the one that `env` names.
+        world: an MDP or a matrix game, if it is not the one that `env` names.
         leader_optimizer: any optax transformation, in place of the named optimizer of a gradient or evolution leader.
 
     Raises:
         InputError: the experiment cannot run (see `sbmrl.checks.check`), or its world cannot be read.
     """
     check(experiment)
-    mdp = make_world(experiment.env) if mdp is None else mdp
+    world = world_of(experiment) if world is None else world
+    require_kind(experiment, world)
 
     def solver(hyper: Hyper) -> Solver:
-        return make_solver(with_traced(experiment, hyper), mdp, leader_optimizer)
+        return make_solver(with_traced(experiment, hyper), world, leader_optimizer)
 
     def init(key: jax.Array, hyper: Hyper) -> GameState:
         return solver(hyper).algorithm.init(jax.random.fold_in(key, 0))
@@ -178,7 +160,7 @@ def finish_key(key: jax.Array) -> jax.Array:
 
 def make_train(
     experiment: Experiment,
-    mdp: TabularMDP | None = None,
+    world: World | None = None,
     leader_optimizer: optax.GradientTransformation | None = None,
 ) -> Callable[..., Result]:
     """`train(key, hyper={}) -> Result`: a whole run as one pure function, for `jax.jit(jax.vmap(...))`.
@@ -186,7 +168,7 @@ def make_train(
     `hyper` replaces traced hyper-parameters by dotted name (`hyper_parameters(experiment)` lists them), e.g.
     `{"alpha": 0.3, "leader.learning_rate": 1e-4}`; its values may be vmapped. The other arguments are `make_program`'s.
     """
-    program = make_program(experiment, mdp, leader_optimizer)
+    program = make_program(experiment, world, leader_optimizer)
 
     def train(key: jax.Array, hyper: Hyper | None = None) -> Result:
         hyper = hyper or {}

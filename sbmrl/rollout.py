@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from sbmrl.environments.base import Environment
 
@@ -71,3 +72,38 @@ def rollout(
         return Running(observation, state), step_data
 
     return jax.lax.scan(step, running, jax.random.split(key, num_steps))
+
+
+def episode_returns(
+    key: jax.Array,
+    environment: Environment,
+    answer: Callable[[jax.Array, jax.Array], jax.Array],
+    num_episodes: int,
+    num_steps: int,
+) -> jax.Array:
+    """`[num_episodes]`: undiscounted returns of whole episodes, of at most `num_steps` steps each.
+
+    Episodes follow one another as in training, so what carries over from one to the next does so here.
+    """
+
+    def episode(start: tuple[jax.Array, Any], key: jax.Array):
+        key_steps, key_restart = jax.random.split(key)
+
+        def step(carry, key: jax.Array):
+            observation, state, alive, total = carry
+            key_answer, key_step = jax.random.split(key)
+            observation, state, reward, terminated, truncated, _ = environment.step(
+                key_step, state, answer(key_answer, observation)
+            )
+            total = total + jnp.where(alive, reward, 0.0)
+            return (observation, state, alive & ~(terminated | truncated), total), None
+
+        carry = (*start, jnp.array(True), jnp.zeros(()))
+        (_, state, _, total), _ = jax.lax.scan(step, carry, jax.random.split(key_steps, num_steps))
+        again = (
+            environment.reset(key_restart) if environment.restart is None else environment.restart(key_restart, state)
+        )
+        return again, total
+
+    key_reset, key_episodes = jax.random.split(key)
+    return jax.lax.scan(episode, environment.reset(key_reset), jax.random.split(key_episodes, num_episodes))[1]

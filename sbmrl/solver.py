@@ -9,25 +9,39 @@ import jax.numpy as jnp
 import optax
 
 from sbmrl.config import Experiment, formulation_of
-from sbmrl.environments.closed_forms import finite_horizon_optimum
-from sbmrl.environments.tabular import TabularMDP
+from sbmrl.environments.matrix_games import MatrixGame
 from sbmrl.formulations import Formulation, Role
-from sbmrl.game import Game, Seat, Strategy, played, tabular_game
+from sbmrl.game import Game, Outcome, Profile, Seat, Strategy
 from sbmrl.learners.base import Learner
 from sbmrl.learners.evolution import evolution
 from sbmrl.learners.fit import fit
 from sbmrl.learners.gradient import gradient, gradient_norm, make_optimizer
 from sbmrl.learners.ppo import ppo
-from sbmrl.options import EvolutionOptions, ExactOptions, FitOptions, GradientOptions, ImplicitOptions, PPOOptions
-from sbmrl.payoffs import LOSSES, Profile, exact_payoff
+from sbmrl.matrix.game import matrix_game
+from sbmrl.matrix.q_learning import q_learning
+from sbmrl.model_based.game import model_based_game
+from sbmrl.model_based.payoffs import LOSSES, Loss
+from sbmrl.options import (
+    EvolutionOptions,
+    ExactOptions,
+    FitOptions,
+    GradientOptions,
+    ImplicitOptions,
+    PPOOptions,
+    QLearningOptions,
+)
+from sbmrl.oracles import Oracle, interview
+from sbmrl.payoffs import exact_payoff
 from sbmrl.players import MultiLayerPerceptron, Params, Player, Table, actor_critic, contextual_strategy
-from sbmrl.problems import follower_problem, leader_problem
+from sbmrl.problems import Conditions, follower_problem, leader_problem, leader_view
+from sbmrl.rollout import episode_returns
 from sbmrl.schemes.base import Scheme
 from sbmrl.schemes.contextual import contextual
 from sbmrl.schemes.exact import exact
 from sbmrl.schemes.implicit import implicit
 from sbmrl.schemes.inner_outer import inner_outer
 from sbmrl.stackelberg import NO_COLLECTION, Algorithm, Collector, GameState, stackelberg
+from sbmrl.worlds import World
 
 Logits = Callable[[Params, jax.Array], Any]
 ParamsToStrategy = Callable[[Params], Strategy]
@@ -74,28 +88,35 @@ def make_player(seat: Seat, observation_size: int, options: PPOOptions) -> Playe
 _SURE = 1e-4  # a certain answer's other probabilities, so that its logits are finite
 
 
-def _free_strategy(
-    game: Game, role: Role, options: GradientOptions | EvolutionOptions
-) -> tuple[Callable[[jax.Array], Params], ParamsToStrategy]:
-    """(initial parameters, strategy) of a player that answers its queries by a table or a network."""
+class FreePlayer(NamedTuple):
+    """A player that answers its queries by a table or a network, without a critic.
+
+    Attributes:
+        init: (key) -> θ.
+        logits: (θ) -> `[Q, N]` at all queries.
+    """
+
+    init: Callable[[jax.Array], Params]
+    logits: Callable[[Params], jax.Array]
+
+
+def _free_player(game: Game, role: Role, options: GradientOptions | EvolutionOptions, queries: jax.Array) -> FreePlayer:
     seat = game.seats[role]
     if options.parametrization == "network":
         network = MultiLayerPerceptron(options.hidden, seat.num_outputs, output_gain=0.01)
-        return (
-            lambda key: network.init(key, seat.queries[0]),
-            lambda params: seat.table(network.apply(params, seat.queries)),  # pyright: ignore[reportArgumentType]
+        return FreePlayer(
+            lambda key: network.init(key, queries[0]),
+            lambda params: network.apply(params, queries),  # pyright: ignore[reportArgumentType, reportReturnType]
         )
 
     def init(key: jax.Array) -> Params:
         if options.initial == "uniform":
-            return {"logits": 0.01 * jax.random.normal(key, (seat.queries.shape[0], seat.num_outputs))}
-        if options.initial == "random":
-            strategy = game.priors[role](key)
-        else:
-            strategy = game.mdp.transition if role == "model" else finite_horizon_optimum(game.mdp).policy
-        return {"logits": jnp.log(jnp.maximum(seat.rows(strategy), _SURE))}
+            return {"logits": 0.01 * jax.random.normal(key, (queries.shape[0], seat.num_outputs))}
+        strategy = game.priors[role](key) if options.initial == "random" else game.reference[role]()
+        logits = jnp.log(jnp.maximum(seat.rows(strategy), _SURE))
+        return {"logits": jnp.tile(logits, (queries.shape[0] // seat.queries.shape[0], 1))}  # the same in both phases
 
-    return init, lambda params: seat.table(params["logits"])
+    return FreePlayer(init, lambda params: params["logits"])
 
 
 def _leader(
@@ -103,24 +124,43 @@ def _leader(
     formulation: Formulation,
     experiment: Experiment,
     optimizer: optax.GradientTransformation | None,
+    oracle: Oracle | None,
 ) -> tuple[Learner, ParamsToStrategy]:
     role, options = formulation.leader, experiment.leader
-    seat = game.seats[role]
+    seat, view = game.seats[role], leader_view(game.seats[role], experiment.phase_told)
+    conditions = Conditions(*(getattr(experiment, name) for name in Conditions._fields))
+    problem = leader_problem(game, formulation, experiment.response, conditions, oracle)
     if isinstance(options, PPOOptions):
-        player = make_player(seat, seat.queries.shape[1], options)
-        problem = leader_problem(game, formulation, experiment.response)
-        return ppo(problem, player, options), lambda params: seat.table(player.logits(params, seat.queries))
+        player = make_player(seat._replace(queries=view.queries), view.queries.shape[1], options)
+        return ppo(problem, player, options), lambda params: seat.table(
+            player.logits(params, view.playing(seat.queries))
+        )
 
     def payoff(profile: Profile) -> jax.Array:
         if experiment.response == "greedy":
-            profile = {**profile, formulation.follower: played(formulation.follower, profile[formulation.follower])}
-        return exact_payoff(game.measurement, formulation.leader_wants, profile)
+            role = formulation.follower
+            profile = {**profile, role: game.played[role](profile[role])}
+        return exact_payoff(game.payoffs, formulation.leader_wants, profile)
 
-    init, strategy = _free_strategy(game, role, options)
-    optimizer = optimizer or make_optimizer(options)
+    free, optimizer = _free_player(game, role, options, view.queries), optimizer or make_optimizer(options)
+
+    def strategy(params: Params) -> Strategy:
+        return seat.table(free.logits(params)[-seat.queries.shape[0] :])  # told the phase, that of play is the last
+
     if isinstance(options, GradientOptions):
-        return gradient(init, strategy, payoff, optimizer), strategy
-    return evolution(init, strategy, payoff, optimizer, options), strategy
+        return gradient(free.init, strategy, payoff, optimizer), strategy
+    if options.num_episodes == 0:
+        fitness = lambda key, params, outcome: payoff(outcome(strategy(params)))  # noqa: E731
+        return evolution(free.init, fitness, 1, optimizer, options), strategy
+    length = (oracle.num_queries if oracle else len(seat.queries)) + game.horizon
+
+    def played_fitness(key: jax.Array, params: Params, outcome: Outcome) -> jax.Array:
+        def answer(key: jax.Array, observation: jax.Array) -> jax.Array:
+            return jax.random.categorical(key, free.logits(params)[jnp.argmax(view.queries @ observation)])
+
+        return jnp.mean(episode_returns(key, problem(outcome), answer, options.num_episodes, length))
+
+    return evolution(free.init, played_fitness, options.num_episodes * length, optimizer, options), strategy
 
 
 def _sampling_follower(
@@ -129,6 +169,7 @@ def _sampling_follower(
     options: PPOOptions | FitOptions,
     describe: Callable[[Strategy], jax.Array],
     context_size: int,
+    loss: Loss,
 ) -> tuple[Learner, Logits]:
     """A follower that learns by playing against leaders, with their description before every observation."""
     seat = game.seats[formulation.follower]
@@ -144,7 +185,7 @@ def _sampling_follower(
     def logits(params: Params, observation: jax.Array) -> Any:
         return network.apply(params, observation)
 
-    return fit(problem, init, logits, seat.num_outputs, game.measurement.loss, options), logits
+    return fit(problem, init, logits, seat.num_outputs, loss, options), logits
 
 
 def _contextual(game: Game, formulation: Formulation, experiment: Experiment) -> Scheme:
@@ -152,7 +193,8 @@ def _contextual(game: Game, formulation: Formulation, experiment: Experiment) ->
     assert isinstance(options, PPOOptions | FitOptions)
     describe, prior = game.describe[role], game.priors[role]
     context_size = jax.eval_shape(lambda key: describe(prior(key)), jax.random.key(0)).shape[0]
-    follower, logits = _sampling_follower(game, formulation, options, describe, context_size)
+    loss = LOSSES[experiment.loss]
+    follower, logits = _sampling_follower(game, formulation, options, describe, context_size, loss)
     seat = game.seats[formulation.follower]
     return contextual(
         follower,
@@ -168,15 +210,20 @@ def _inner_outer(game: Game, formulation: Formulation, experiment: Experiment) -
     steps = (experiment.num_inner_steps, experiment.unroll)
     if isinstance(options, PPOOptions | FitOptions):
         nothing = jnp.zeros(0)
-        learner, logits = _sampling_follower(game, formulation, options, lambda strategy: nothing, 0)
+        loss = LOSSES[experiment.loss]
+        learner, logits = _sampling_follower(game, formulation, options, lambda strategy: nothing, 0, loss)
         seat = game.seats[role]
         strategy = lambda params: contextual_strategy(logits, params, nothing, seat)  # noqa: E731
         return inner_outer(learner, strategy, lambda given: lambda key: given, *steps)
     assert isinstance(options, GradientOptions)
-    init, strategy = _free_strategy(game, role, options)
+    seat = game.seats[role]
+    free = _free_player(game, role, options, seat.queries)
+
+    def strategy(params: Params) -> Strategy:
+        return seat.table(free.logits(params))
 
     def payoff(profile: Profile) -> jax.Array:
-        return exact_payoff(game.measurement, formulation.follower_wants, profile)
+        return exact_payoff(game.payoffs, formulation.follower_wants, profile)
 
     def residual(answer: Strategy, given: Profile) -> jax.Array:
         """The norm of the follower's gradient in its own probabilities, along the simplex of each row."""
@@ -184,50 +231,74 @@ def _inner_outer(game: Game, formulation: Formulation, experiment: Experiment) -
         along = answer * (slope - jnp.sum(answer * slope, axis=-1, keepdims=True))  # = ∂ payoff / ∂ logits
         return gradient_norm(along)
 
-    learner = gradient(init, strategy, payoff, make_optimizer(options))
+    learner = gradient(free.init, strategy, payoff, make_optimizer(options))
     against = lambda given: lambda answer: {**given, role: answer}  # noqa: E731
     return inner_outer(learner, strategy, against, *steps, residual)
 
 
-def _scheme(game: Game, formulation: Formulation, experiment: Experiment) -> Scheme:
+def _q_learning(game: Game, formulation: Formulation, oracle: Oracle) -> Scheme:
+    """A follower that learns anew against every leader; its state is the key that its episodes are drawn with."""
+    role = formulation.leader
+
+    def respond(key: jax.Array, given: Profile) -> Strategy:
+        rows = game.seats[role].rows(given[role])
+        return interview(key, oracle, lambda key, query: jax.random.categorical(key, jnp.log(rows[query])))
+
+    return exact(respond, draws=True)
+
+
+def _scheme(game: Game, formulation: Formulation, experiment: Experiment, oracle: Oracle | None) -> Scheme:
+    options = experiment.follower
     if experiment.scheme == "contextual":
         return _contextual(game, formulation, experiment)
+    if oracle is not None:
+        return _q_learning(game, formulation, oracle)
     if experiment.scheme == "inner_outer":
         return _inner_outer(game, formulation, experiment)
-    if isinstance(experiment.follower, ExactOptions):
-        return exact(game, formulation, experiment.follower)
-    assert isinstance(experiment.follower, ImplicitOptions)
-    return implicit(game, formulation, experiment.follower)
+    if isinstance(options, ExactOptions):
+        return exact(game.best_response(formulation, options), draws=options.num_transitions > 0)
+    assert isinstance(options, ImplicitOptions)
+    assert game.soft_response is not None
+    return implicit(game.soft_response(formulation, options))
 
 
 def _collector(game: Game, experiment: Experiment) -> Collector:
     """Data aggregation: counts of transitions; beyond the buffer's size all old counts fade in equal measure."""
     if experiment.data == "own":
         return NO_COLLECTION
-    new = experiment.num_new_transitions
+    new, collect = experiment.num_new_transitions, game.collect
+    assert collect is not None
 
     def init(key: jax.Array) -> Profile:
-        uniform = jnp.full((game.mdp.num_states, game.mdp.num_actions), 1.0 / game.mdp.num_actions)
-        return {"data": game.collect(key, uniform, experiment.num_initial_transitions)}
+        return {"data": collect(key, experiment.num_initial_transitions, None)}
 
     def update(key: jax.Array, data: Profile, profile: Profile) -> Profile:
         old = data["data"]
         room = jnp.maximum(experiment.buffer_size - new, 0)
         kept = old * jnp.minimum(1.0, room / jnp.sum(old))
-        return {"data": kept + game.collect(key, profile["policy"], new)}
+        return {"data": kept + collect(key, new, profile["policy"])}
 
     return Collector(init, update)
 
 
+def make_game(experiment: Experiment, world: World) -> Game:
+    """The game of an experiment on its world, an MDP or a matrix game."""
+    mixed = experiment.context == "probabilities"
+    if isinstance(world, MatrixGame):
+        return matrix_game(world, formulation_of(experiment), mixed)
+    return model_based_game(world, LOSSES[experiment.loss], mixed)
+
+
 def make_solver(
-    experiment: Experiment, mdp: TabularMDP, leader_optimizer: optax.GradientTransformation | None = None
+    experiment: Experiment, world: World, leader_optimizer: optax.GradientTransformation | None = None
 ) -> Solver:
-    """The solver of an experiment on `mdp`; the experiment's traced fields may hold arrays."""
-    # PPO's leader is heard through the actions it samples; a learner of exact payoffs through its probabilities.
-    game = tabular_game(mdp, LOSSES[experiment.loss], mixed_leaders=not isinstance(experiment.leader, PPOOptions))
-    formulation = formulation_of(experiment)
-    leader, strategy = _leader(game, formulation, experiment, leader_optimizer)
-    scheme = _scheme(game, formulation, experiment)
+    """The solver of an experiment on `world`; the experiment's traced fields may hold arrays."""
+    game, formulation, oracle = make_game(experiment, world), formulation_of(experiment), None
+    if isinstance(experiment.follower, QLearningOptions):
+        assert isinstance(world, MatrixGame)
+        oracle = q_learning(world, formulation, experiment.follower)
+    leader, strategy = _leader(game, formulation, experiment, leader_optimizer, oracle)
+    scheme = _scheme(game, formulation, experiment, oracle)
     num_steps = num_updates(experiment.leader, experiment.num_records)
     follower = experiment.follower
     sampled = isinstance(follower, PPOOptions | FitOptions)

@@ -6,9 +6,8 @@ from typing import Any, NamedTuple
 import jax
 
 from sbmrl.formulations import Formulation
-from sbmrl.game import Game, Outcome, Strategy
+from sbmrl.game import Game, Outcome, Profile, Strategy
 from sbmrl.learners.base import Info, Learner
-from sbmrl.payoffs import Profile
 from sbmrl.schemes.base import Scheme
 
 

@@ -17,7 +17,7 @@ import dataclasses
 from hypothesis import settings
 
 from sbmrl.config import Experiment
-from sbmrl.options import EvolutionOptions, GradientOptions, PPOOptions
+from sbmrl.options import EvolutionOptions, GradientOptions, PPOOptions, QLearningOptions
 from sbmrl.presets import preset
 
 settings.register_profile("sbmrl", deadline=None, max_examples=20, derandomize=True)
@@ -38,6 +38,8 @@ def tiny_options(options):
     if isinstance(options, GradientOptions | EvolutionOptions):
         small = {"population_size": 4} if isinstance(options, EvolutionOptions) else {}
         return dataclasses.replace(options, num_updates=4, hidden=(8,), **small)
+    if isinstance(options, QLearningOptions):
+        return dataclasses.replace(options, num_episodes=2)
     if not hasattr(options, "total_steps"):
         return options
     small = {"total_steps": 64, "num_environments": 4, "num_steps": 8, "minibatch_size": 16, "num_epochs": 2}

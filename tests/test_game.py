@@ -1,5 +1,7 @@
 """Seats, payoffs and problems: sampled twins agree with exact ones; what the leader's episode asks."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,14 +11,20 @@ from sbmrl.environments.base import auto_reset
 from sbmrl.environments.closed_forms import greedy, uniform_policy
 from sbmrl.environments.tabular import make_world
 from sbmrl.formulations import Knobs, make_formulation
-from sbmrl.game import random_rows, tabular_game
-from sbmrl.measures import follower_regret, measure_profile
-from sbmrl.payoffs import LOSSES, PAYOFFS, objective
+from sbmrl.game import random_rows
+from sbmrl.model_based.game import model_based_game
+from sbmrl.model_based.measures import follower_regret, measure_profile
+from sbmrl.model_based.payoffs import LOSSES, Measurement
+from sbmrl.payoffs import exact_payoff, objective
 from sbmrl.problems import follower_problem, leader_problem
 from sbmrl.rollout import rollout, start
 
 KNOBS = Knobs(alpha=1.0, beta=1.0, reward="real_return", fit="fit")
 WORLD = "simple_mdp_2_endless"  # no early end: the sampled fit's per-episode mean is the exact pooled one
+
+
+def measurement_of(mdp, loss):
+    return Measurement(mdp, loss, jnp.full((mdp.num_states, mdp.num_actions), 1.0 / mdp.num_states / mdp.num_actions))
 
 
 def logits_of(rows):
@@ -25,7 +33,7 @@ def logits_of(rows):
 
 def played_payoff(game, wants, model, policy, num_episodes, seat_name="model"):
     """Monte Carlo estimate of Σ wants·payoff from the seat of one role, with its standard error."""
-    seat, goal = game.seats[seat_name], objective(wants)
+    seat, goal = game.seats[seat_name], objective(game.payoffs, wants)
     other = policy if seat_name == "model" else model
 
     def episode(key):
@@ -44,7 +52,7 @@ def played_payoff(game, wants, model, policy, num_episodes, seat_name="model"):
             total = total + jnp.where(alive, goal.reward(kind, earned), 0.0)
             return (state, alive & ~terminated, total), None
 
-        keys = jax.random.split(key_steps, game.mdp.horizon)
+        keys = jax.random.split(key_steps, game.horizon)
         (_, _, total), _ = jax.lax.scan(step, (state, jnp.array(True), 0.0), keys)
         return total
 
@@ -69,11 +77,11 @@ def played_payoff(game, wants, model, policy, num_episodes, seat_name="model"):
 )
 def test_sampled_payoffs_agree_with_exact_ones(wants, loss):
     mdp = make_world(WORLD)
-    game = tabular_game(mdp, LOSSES[loss], num_random_policies=4096)
+    game = model_based_game(mdp, LOSSES[loss], num_random_policies=4096)
     model = 0.9 * random_rows(jax.random.key(0), mdp.transition.shape) + 0.1 * mdp.transition
     policy = random_rows(jax.random.key(1), (3, 2))
     profile = {"model": model, "policy": policy}
-    exact = float(sum(w * PAYOFFS[name].exact(game.measurement, profile) for name, w in wants.items()))
+    exact = float(exact_payoff(game.payoffs, wants, profile))
     mean, error = played_payoff(game, wants, model, policy, 20_000)
     assert abs(mean - exact) < 5 * error + 0.01 * ("random_fit" in wants)
     if "random_fit" not in wants:
@@ -82,7 +90,8 @@ def test_sampled_payoffs_agree_with_exact_ones(wants, loss):
 
 
 def test_a_weight_of_zero_never_plays_its_kind():
-    goal = objective({"fit": 1.0, "random_fit": 0.0})
+    payoffs = model_based_game(make_world(WORLD), LOSSES["kl"]).payoffs
+    goal = objective(payoffs, {"fit": 1.0, "random_fit": 0.0})
     plays = jax.vmap(lambda key: goal.play(goal.draw(key)))(jax.random.split(jax.random.key(0), 1000))
     assert not np.asarray(plays.random_driver).any()
 
@@ -90,7 +99,7 @@ def test_a_weight_of_zero_never_plays_its_kind():
 @pytest.mark.parametrize("role", ["model", "policy"])
 def test_the_leaders_episode_asks_every_query_once_then_plays(role):
     mdp = make_world("simple_mdp_2_endless").replace(horizon=5)
-    game = tabular_game(mdp, LOSSES["brier"])
+    game = model_based_game(mdp, LOSSES["brier"])
     formulation = make_formulation("mal" if role == "model" else "pal", KNOBS)
     heard = []
 
@@ -112,7 +121,7 @@ def test_the_leaders_episode_asks_every_query_once_then_plays(role):
         assert bool(terminated) == (step == num_queries + 4)
         assert not bool(truncated)
         assert any(bool((observation == query).all()) for query in seat.queries)  # play looks like a query
-    answers = np.asarray(state.answers)
+    answers = np.asarray(state.oracle.answers)
     expected = (
         [step % 2 for step in range(num_queries)] if role == "policy" else np.eye(3)[np.arange(num_queries) % 3] * 5
     )
@@ -121,7 +130,7 @@ def test_the_leaders_episode_asks_every_query_once_then_plays(role):
 
 def test_the_follower_in_play_answers_what_the_leader_said():
     mdp = make_world("simple_mdp_2")
-    game = tabular_game(mdp, LOSSES["brier"])
+    game = model_based_game(mdp, LOSSES["brier"])
     formulation = make_formulation("mal", KNOBS)
 
     def outcome(model):  # plays a1 everywhere iff the model says that s1, a0 stays in s1
@@ -140,7 +149,7 @@ def test_the_follower_in_play_answers_what_the_leader_said():
 
 def test_the_follower_sees_its_leader_and_gets_a_new_one_each_episode():
     mdp = make_world("simple_mdp_2")
-    game = tabular_game(mdp, LOSSES["brier"])
+    game = model_based_game(mdp, LOSSES["brier"])
     formulation = make_formulation("mal", KNOBS)
     environment = auto_reset(
         follower_problem(game, formulation, game.describe["model"])(lambda key: {"model": game.priors["model"](key)})
@@ -160,25 +169,26 @@ def test_the_follower_sees_its_leader_and_gets_a_new_one_each_episode():
 def test_follower_regret_is_zero_at_the_best_response_and_positive_elsewhere():
     mdp = make_world("simple_mdp_2")
     for loss in LOSSES.values():
-        game = tabular_game(mdp, loss)
+        measurement = measurement_of(mdp, loss)
+        regret = functools.partial(follower_regret, measurement)
         mal, pal = (make_formulation(name, KNOBS) for name in ("mal", "pal"))
         best = jnp.array([[0.0, 1.0], [0.0, 1.0], [1.0, 0.0]])
-        assert follower_regret(game, mal, {"model": mdp.transition, "policy": best}) == pytest.approx(0.0, abs=1e-2)
-        assert follower_regret(game, mal, {"model": mdp.transition, "policy": greedy(1.0 - best)}) > 30
+        assert regret(mal, {"model": mdp.transition, "policy": best}) == pytest.approx(0.0, abs=1e-2)
+        assert regret(mal, {"model": mdp.transition, "policy": greedy(1.0 - best)}) > 30
         uniform = uniform_policy(mdp)
-        assert follower_regret(game, pal, {"policy": uniform, "model": mdp.transition}) == pytest.approx(0.0, abs=1e-6)
+        assert regret(pal, {"policy": uniform, "model": mdp.transition}) == pytest.approx(0.0, abs=1e-6)
         wrong = random_rows(jax.random.key(0), mdp.transition.shape)
-        assert follower_regret(game, pal, {"policy": uniform, "model": wrong}) > 0.05
+        assert regret(pal, {"policy": uniform, "model": wrong}) > 0.05
 
 
 def test_pal_in_its_own_terms_promises_what_the_world_keeps():
     """With a follower that is right, the leader's promise J(π, M̂) is its return J(π, M)."""
     mdp = make_world("ergodic_mdp_2")
-    game = tabular_game(mdp, LOSSES["kl"])
+    measurement = measurement_of(mdp, LOSSES["kl"])
     formulation = make_formulation("pal", KNOBS)
     policy = random_rows(jax.random.key(2), (4, 2))
     metrics, _ = measure_profile(
-        game, formulation, policy, lambda strategy: {"policy": strategy, "model": mdp.transition}
+        measurement, formulation, policy, lambda strategy: {"policy": strategy, "model": mdp.transition}
     )
     assert metrics["model_return"] == pytest.approx(float(metrics["exact_return"]), rel=1e-6)
     assert metrics["fit"] == pytest.approx(0.0, abs=1e-6)

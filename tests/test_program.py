@@ -19,11 +19,13 @@ from sbmrl.sweep.execute import Engine, all_runs, seed_keys, traced_values
 
 @pytest.mark.parametrize("formulation", FORMULATIONS)
 def test_every_formulation_runs_and_vmap_equals_a_loop(formulation):
-    train = make_train(tiny_experiment(formulation, env="simple_mdp_2_variant_2"))
+    matrix = FORMULATIONS[formulation].kind == "matrix"
+    train = make_train(tiny_experiment(formulation, env="hero" if matrix else "simple_mdp_2_variant_2"))
     keys = seed_keys(0, 3)
     batched = jax.jit(jax.vmap(train))(keys)
     assert bool(batched.final.metrics["finite"].all())
-    np.testing.assert_allclose(batched.final.model.sum(-1), 1.0, atol=1e-5)
+    for strategy in batched.final.profile.values():
+        np.testing.assert_allclose(strategy.sum(-1), 1.0, atol=1e-5)
     single = jax.jit(train)(keys[1])
     for one, many in zip(jax.tree.leaves(single), jax.tree.leaves(batched), strict=True):
         np.testing.assert_allclose(one, many[1], rtol=2e-3, atol=2e-4)
@@ -63,11 +65,11 @@ def test_alpha_one_is_mal_exactly(formulation, agent_reward):
 
 
 def test_below_one_alpha_matters_and_so_does_where_the_reward_is_earned():
-    models = [
-        jax.jit(make_train(tiny_experiment(name, agent_reward=where)))(jax.random.key(3), {"alpha": 0.5}).final.model
+    runs = [
+        jax.jit(make_train(tiny_experiment(name, agent_reward=where)))(jax.random.key(3), {"alpha": 0.5})
         for name, where in (("mal_agent_reward", "world"), ("mal_agent_reward", "model"), ("mal_random_noise", "world"))
     ]
-    for one, other in itertools.combinations(models, 2):
+    for one, other in itertools.combinations([run.final.profile["model"] for run in runs], 2):
         assert not np.allclose(one, other, atol=1e-6)
 
 
@@ -80,7 +82,7 @@ def test_hyper_parameters_are_an_axis_and_cost_one_compile():
         hyper = {"alpha": jnp.linspace(0.0, 1.0, 3), "leader.learning_rate": jnp.full(3, learning_rate)}
         result = counted(seed_keys(0, 2), hyper)
     assert result.final.metrics["exact_return"].shape == (2, 3)
-    assert not np.allclose(result.final.model[:, 0], result.final.model[:, 2])
+    assert not np.allclose(result.final.profile["model"][:, 0], result.final.profile["model"][:, 2])
     with pytest.raises(InputError, match=r"did you mean 'leader.learning_rate'"):
         train(jax.random.key(0), {"leader.learning_rat": 1e-3})
 
@@ -89,9 +91,9 @@ def test_chunked_and_sharded_equals_whole():
     experiment = tiny_experiment("mal")
     cell = Engine(experiment, make_program(experiment), width=5).run(all_runs(5))  # 4 devices: padded to 8
     whole = jax.jit(jax.vmap(make_train(experiment)))(seed_keys(0, 5))
-    assert cell.policy.shape[0] == 5
-    chunked = (cell.metrics, cell.model, cell.policy)
-    final = (whole.final.metrics, whole.final.model, whole.final.policy)
+    assert cell.profile["policy"].shape[0] == 5
+    chunked = (cell.metrics, cell.profile)
+    final = (whole.final.metrics, whole.final.profile)
     for one, other in zip(jax.tree.leaves(chunked), jax.tree.leaves(final), strict=True):
         np.testing.assert_allclose(one, other, rtol=2e-3, atol=2e-4)
     play = [progress.metrics["exact_return"] for progress in cell.curves if progress.stage == "play"]
@@ -102,7 +104,7 @@ def test_a_seed_does_not_depend_on_how_many_run_beside_it():
     experiment = tiny_experiment("pal")
     program = make_program(experiment)
     few, many = (Engine(experiment, program, width=count).run(all_runs(count)) for count in (4, 8))
-    np.testing.assert_allclose(few.model, many.model[:4], rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(few.profile["model"], many.profile["model"][:4], rtol=1e-4, atol=1e-5)
 
 
 def test_a_diverged_seed_is_flagged_and_harms_no_other():

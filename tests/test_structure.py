@@ -16,15 +16,15 @@ LAYERS = [
     {"config"},
     {"presets", "checks"},
     {"environments", "devices", "threefry"},
-    {"distributions", "payoffs"},
-    {"theory"},
+    {"worlds", "theory", "distributions"},
     {"game"},
+    {"payoffs", "measures", "oracles"},
+    {"model_based", "matrix"},
     {"players"},
     {"problems", "rollout"},
     {"learners"},
     {"schemes"},
     {"stackelberg"},
-    {"measures"},
     {"solver"},
     {"program"},
     {"sweep"},
@@ -56,9 +56,14 @@ def test_imports_go_one_way(path):
 
 def test_the_core_names_no_concrete_part():
     text = (ROOT / "stackelberg.py").read_text()
-    for name in ("ppo", "gradient", "contextual", "exact", "tabular", "environments", "fit", "players"):
+    for name in ("ppo", "gradient", "contextual", "exact", "model_based", "matrix", "environments", "fit", "players"):
         assert f"sbmrl.{name}" not in text
         assert f".{name} import" not in text
+
+
+@pytest.mark.parametrize("name", ["game", "payoffs", "measures", "oracles", "problems", "stackelberg", "program"])
+def test_what_all_games_share_names_no_kind_of_game(name):
+    assert not {"model_based", "matrix", "environments.matrix_games"} & set(imported(ROOT / f"{name}.py"))
 
 
 def test_only_one_module_imports_distrax():

@@ -37,7 +37,7 @@ def show_list(config: List) -> None:
         },
         "formulations": {name: row.summary for name, row in FORMULATIONS.items()},
         "schemes": SCHEMES,
-        "learners": {name: summary for name, (_, summary) in LEARNERS.items()},
+        "learners": LEARNERS,
         "presets": PRESETS,
     }
     for group, lines in groups.items():

@@ -20,7 +20,7 @@ from sbmrl.config import Experiment
 from sbmrl.errors import InputError
 from sbmrl.formulations import POSTER_FORMULATIONS
 from sbmrl.presets import preset
-from sbmrl.report.table import COLUMNS, RESIDUAL_TOLERANCE, Row, caption, cells, certificate_line
+from sbmrl.report.table import COLUMNS, RESIDUAL_TOLERANCE, Row, caption, cells, certificate_lines
 from sbmrl.report.tracking import track_report
 from sbmrl.sweep import execute
 from sbmrl.sweep.load import load
@@ -132,9 +132,10 @@ def _print_table(rows: Sequence[Row]) -> None:
     screen = console()
     screen.print(table)
     screen.print(caption(rows))
+    if len(rows) <= _MOST_CERTIFICATES:
+        for line in certificate_lines(rows):
+            screen.print(line)
     for row in rows:
-        if len(rows) <= _MOST_CERTIFICATES:
-            screen.print(certificate_line(row))
         if row["num_diverged"]:
             screen.print(f"{row['formulation']}: {row['num_diverged']} of {row['num_seeds']} seeds diverged")
         if row["num_unconverged"]:

@@ -23,10 +23,13 @@ class Environment(NamedTuple):
     Attributes:
         reset: (key) -> (observation `[D]`, state).
         step: (key, state, action) -> (observation `[D]`, state, reward `[]`, terminated `[]`, truncated `[]`, info).
+        restart: (key, state at the end of an episode) -> (observation `[D]`, state) of the next one, where something
+            carries over; else episodes begin by `reset`.
     """
 
     reset: Callable[[jax.Array], tuple[Observation, State]]
     step: Callable[[jax.Array, State, jax.Array], Step]
+    restart: Callable[[jax.Array, State], tuple[Observation, State]] | None = None
 
 
 def auto_reset(environment: Environment) -> Environment:
@@ -39,10 +42,11 @@ def auto_reset(environment: Environment) -> Environment:
     def step(key: jax.Array, state: State, action: jax.Array) -> Step:
         key_step, key_reset = jax.random.split(key)
         observation, state, reward, terminated, truncated, info = environment.step(key_step, state, action)
-        restart = environment.reset(key_reset)
+        carry = environment.restart
+        restart = environment.reset(key_reset) if carry is None else carry(key_reset, state)
         done = terminated | truncated
         info = info | {"final_observation": observation}
         observation, state = jax.tree.map(lambda new, old: jnp.where(done, new, old), restart, (observation, state))
         return observation, state, reward, terminated, truncated, info
 
-    return Environment(environment.reset, step)
+    return Environment(environment.reset, step, environment.restart)

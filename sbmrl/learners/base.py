@@ -5,11 +5,11 @@ from typing import Any, NamedTuple
 
 import jax
 
+from sbmrl.game import Info
 from sbmrl.options import FitOptions, PPOOptions
 
 Opponent = Any  # what the problem needs to know of the other side: an `Outcome`, or a sampler of leaders
 LearnerState = Any
-Info = dict[str, jax.Array]
 
 
 class Learner(NamedTuple):

@@ -1,4 +1,4 @@
-"""Evolution strategies on the exact payoff: for payoffs whose gradient says nothing, as through a hard response."""
+"""Evolution strategies: for payoffs whose gradient says nothing, as through a hard response."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -7,10 +7,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sbmrl.game import Outcome, Strategy
+from sbmrl.game import Outcome
 from sbmrl.learners.base import Info, Learner
 from sbmrl.options import EvolutionOptions
-from sbmrl.payoffs import Profile
 from sbmrl.players import Params
 
 
@@ -23,14 +22,21 @@ class EvolutionState(NamedTuple):
 
 def evolution(
     init_params: Callable[[jax.Array], Params],
-    strategy: Callable[[Params], Strategy],
-    payoff: Callable[[Profile], jax.Array],
+    fitness: Callable[[jax.Array, Params, Outcome], jax.Array],
+    steps_per_candidate: int,
     optimizer: optax.GradientTransformation,
     options: EvolutionOptions,
 ) -> Learner:
     """OpenAI-ES (Salimans et al. 2017, arXiv 1703.03864), evosax's: antithetic candidates, centred ranks.
 
-    Every candidate θ + σε is played out in full, response included, so this leader needs no derivative of anything.
+    Every candidate θ + σε is judged with the response to it, so this leader needs no derivative of anything.
+
+    Args:
+        init_params: (key) -> θ.
+        fitness: (key, θ, outcome) -> `[]` a payoff to be maximised, exact or of played episodes.
+        steps_per_candidate: environment steps of one fitness; 1 where it is exact.
+        optimizer: how the estimated gradient becomes a step.
+        options: of the strategy.
     """
     from evosax.algorithms import Open_ES  # here, because it imports half a second of algorithms
 
@@ -49,11 +55,12 @@ def evolution(
         return EvolutionState(params, jax.tree.map(lambda x: x.astype(x.dtype), state))  # no weak types in a carry
 
     def update(key: jax.Array, state: EvolutionState, opponent: Outcome) -> tuple[EvolutionState, Info]:
-        key_ask, key_tell = jax.random.split(key)
+        key_ask, key_tell, key_play = jax.random.split(key, 3)
         asked, new = algorithm.ask(key_ask, state.strategy_state, algorithm.default_params)
-        payoffs = jax.vmap(lambda params: payoff(opponent(strategy(params))))(asked)
+        # One key for all candidates: what chance adds to one it adds to the others.
+        payoffs = jax.vmap(lambda params: fitness(key_play, params, opponent))(asked)
         new, _ = algorithm.tell(key_tell, asked, -payoffs, new, algorithm.default_params)  # evosax minimises
         info = {"payoff": jnp.mean(payoffs), "best_payoff": jnp.max(payoffs)}
         return EvolutionState(algorithm.get_mean(new), new), info
 
-    return Learner(init, update, lambda state: state.params, options.population_size)
+    return Learner(init, update, lambda state: state.params, options.population_size * steps_per_candidate)

@@ -9,8 +9,8 @@ import optax
 
 from sbmrl.environments.base import Environment, auto_reset
 from sbmrl.learners.base import Info, Learner, Opponent, scan_minibatches
+from sbmrl.model_based.payoffs import Loss
 from sbmrl.options import FitOptions
-from sbmrl.payoffs import Loss
 from sbmrl.players import Params
 from sbmrl.rollout import Running, rollout, start
 

@@ -7,10 +7,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sbmrl.game import Outcome, Strategy
+from sbmrl.game import Outcome, Profile, Strategy
 from sbmrl.learners.base import Info, Learner
 from sbmrl.options import EvolutionOptions, GradientOptions
-from sbmrl.payoffs import Profile
 from sbmrl.players import Params
 
 # Under the root, so that a leader may differentiate through a step whose gradient is 0.

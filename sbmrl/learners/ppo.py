@@ -28,13 +28,14 @@ class PPOState(NamedTuple):
 
 
 class Samples(NamedTuple):
-    """What the surrogate needs of a rollout, `[T, E, ...]` each."""
+    """What the surrogate needs of a rollout, `[T, E, ...]` each; weights only where not all steps count."""
 
     observation: jax.Array
     answer: jax.Array
     log_probability: jax.Array
     advantage: jax.Array
     value_target: jax.Array
+    weight: jax.Array | None = None
 
 
 def generalized_advantage_estimation(
@@ -65,17 +66,27 @@ def generalized_advantage_estimation(
 
 
 def surrogate_loss(player: Player, params: Params, samples: Samples, options: PPOOptions) -> tuple[jax.Array, Info]:
-    """−E[min(ρÂ, clip(ρ, 1±ε)Â)] + c_v·E[(V − V̂)²] − c_e·E[entropy], ρ = π(a|s)/π_old(a|s); scalar and info."""
+    """−E[min(ρÂ, clip(ρ, 1±ε)Â)] + c_v·E[(V − V̂)²] − c_e·E[entropy], ρ = π(a|s)/π_old(a|s); scalar and info.
+
+    E is the mean over the samples, weighted where they have weights.
+    """
+    if samples.weight is not None:
+        count = jnp.maximum(jnp.sum(samples.weight), 1.0)
+        mean = lambda x: jnp.sum(samples.weight * x) / count  # noqa: E731
+        centred = samples.advantage - mean(samples.advantage)
+        advantage = centred / (jnp.sqrt(mean(centred**2)) + 1e-8)
+    else:
+        mean = jnp.mean
+        advantage = (samples.advantage - samples.advantage.mean()) / (samples.advantage.std(ddof=1) + 1e-8)
     log_probability, entropies = player.likelihood(params, samples.observation, samples.answer)
     log_ratio = log_probability - samples.log_probability
     ratio = jnp.exp(log_ratio)
-    advantage = (samples.advantage - samples.advantage.mean()) / (samples.advantage.std(ddof=1) + 1e-8)
     clipped = jnp.clip(ratio, 1.0 - options.clip_range, 1.0 + options.clip_range)
-    policy_loss = -jnp.mean(jnp.minimum(ratio * advantage, clipped * advantage))
-    value_loss = jnp.mean((player.value(params, samples.observation) - samples.value_target) ** 2)
-    entropy = jnp.mean(entropies)
+    policy_loss = -mean(jnp.minimum(ratio * advantage, clipped * advantage))
+    value_loss = mean((player.value(params, samples.observation) - samples.value_target) ** 2)
+    entropy = mean(entropies)
     loss = policy_loss + options.value_coefficient * value_loss - options.entropy_coefficient * entropy
-    approximate_kl = jnp.mean(ratio - 1.0 - log_ratio)
+    approximate_kl = mean(ratio - 1.0 - log_ratio)
     return loss, {"value_loss": value_loss, "entropy": entropy, "approximate_kl": approximate_kl}
 
 
@@ -122,7 +133,8 @@ def phases(problem: Callable[[Opponent], Environment], player: Player, options: 
             options.gae_lambda,
         )
         log_probability, _ = player.likelihood(params, trajectory.observation, trajectory.answer)
-        return Samples(trajectory.observation, trajectory.answer, log_probability, advantage, advantage + value)
+        weight = trajectory.info.get("weight")
+        return Samples(trajectory.observation, trajectory.answer, log_probability, advantage, advantage + value, weight)
 
     def minibatch_step(carry: tuple[Params, Any], minibatch: Samples):
         params, optimizer_state = carry
@@ -138,7 +150,10 @@ def phases(problem: Callable[[Opponent], Environment], player: Player, options: 
 
 
 def ppo(problem: Callable[[Opponent], Environment], player: Player, options: PPOOptions) -> Learner:
-    """PPO for whoever faces `problem`; one update = one rollout, then epochs of minibatches on it."""
+    """PPO for whoever faces `problem`; one update = one rollout, then epochs of minibatches on it.
+
+    Steps with `info["weight"]` 0, where the problem gives weights, are not learned from.
+    """
     collect, assess, improve = phases(problem, player, options)
 
     def init(key: jax.Array, opponent: Opponent) -> PPOState:

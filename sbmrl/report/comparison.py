@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 import polars as pl
 
@@ -41,8 +42,8 @@ def _rounded(value: Any) -> Any:
 def _world(entry: Entry) -> tuple[Any, ...]:
     """The world itself: two files may give different worlds one name."""
     world = entry.cell.world
-    arrays = (np.asarray(array).tobytes() for array in (world.transition, world.reward, world.initial))
-    return (world.name, world.horizon, *arrays)
+    static = jax.tree.structure(world)
+    return (static, *(np.asarray(array).tobytes() for array in jax.tree.leaves(world)))
 
 
 def to_baselines(entries: Sequence[Entry]) -> list[Plain]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from sbmrl.environments.closed_forms import finite_horizon_optimum
 from sbmrl.environments.tabular import TabularMDP
+from sbmrl.errors import InputError
 from sbmrl.game import at_time
 from sbmrl.report.draw import Panel
 from sbmrl.sweep.loaded_cell import LoadedCell
@@ -20,10 +21,12 @@ def model_panels(cell: LoadedCell, run: int) -> list[Panel]:
     """The world beside the model that a run has learned, both with the run's policy.
 
     Raises:
-        InputError: the run is not finished, or its files are damaged.
+        InputError: the run is not finished, is one of a matrix game, or its files are damaged.
     """
-    world, (model, policy) = cell.world, cell.profile(run)
-    policy = at_time(policy, 0)
+    if not isinstance(cell.world, TabularMDP):
+        raise InputError(f"{cell.directory}: a matrix game has no world model to draw")
+    world, profile = cell.world, cell.profile(run)
+    model, policy = profile["model"], at_time(profile["policy"], 0)
     panel = _panel(f"{world.name}: the world", world, world.transition, policy)
     return [panel, _panel(f"learned model, seed {cell.runs.seeds[run]}", world, model, policy)]
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import polars as pl
 
+from sbmrl.environments.tabular import TabularMDP
 from sbmrl.report.draw import draw_panels
 from sbmrl.report.entries import Entry
 from sbmrl.report.panels import model_panels
@@ -26,17 +27,17 @@ class _Wanted(NamedTuple):
 
 
 def model_pictures(entries: Sequence[Entry]) -> tuple[list[Drawing], list[str]]:
-    """The pictures, and in sentences what is left out.
+    """The pictures, and in sentences what is left out; runs of matrix games have no world model.
 
     Raises:
         InputError: a file is damaged.
     """
     first: dict[tuple[int, str], Entry] = {}
     for entry in entries:
-        if len(entry.finite):
+        if len(entry.finite) and isinstance(entry.cell.world, TabularMDP):
             first.setdefault((entry.run, entry.cell.name), entry)
     left_out = []
-    large = dict.fromkeys(e.world for e in first.values() if e.cell.world.transition.shape[0] > MOST_STATES)
+    large = dict.fromkeys(e.world for e in first.values() if _num_states(e) > MOST_STATES)
     if large:
         left_out.append(f"Worlds of more than {MOST_STATES} states are not drawn: {', '.join(large)}.")
     bare = [key for key, entry in first.items() if not finished_chunks(entry.cell.directory)]
@@ -47,6 +48,11 @@ def model_pictures(entries: Sequence[Entry]) -> tuple[list[Drawing], list[str]]:
     if len(wanted) > MOST_PICTURES:
         left_out.append(f"Drawn: {MOST_PICTURES} of {len(wanted)} models; `sbmrl draw` draws any other.")
     return [_picture(number, run) for number, run in enumerate(_spread(wanted))], left_out
+
+
+def _num_states(entry: Entry) -> int:
+    world = entry.cell.world
+    return world.num_states if isinstance(world, TabularMDP) else 0
 
 
 def _runs(entry: Entry) -> list[_Wanted]:

@@ -120,8 +120,8 @@ def sections(summary: Summary) -> list[Section]:
         found.append(Section("axes", "Effects of the axes", pictures=effects))
     if models or left_out:
         found.append(Section("models", "Learned models", left_out, pictures=models))
-    if rows:
-        table = certificate_table(data)
+    table = certificate_table(data)
+    if table.lines:
         found.append(Section("certificates", "Certificates", [_CERTIFIED], table=table, table_id="bounds"))
     found.append(_cost(data))
     found.append(_commands(data))

@@ -136,6 +136,7 @@ def certificate_table(data: Plain) -> Table:
     lines = [
         [row["label"], number(row["regret"]["median"]), *(number(row["certificate"][name]) for name in _CERTIFICATES)]
         for row in data["rows"]
+        if row["certificate"]
     ]
     return Table(_CERTIFICATE_COLUMNS, lines)
 

@@ -73,7 +73,7 @@ def make_row(
         "fraction_optimal": bounds_of(fraction_interval(int(finite["optimal"].sum()), count)),
         "fraction_follower_best_responds": bounds_of(fraction_interval(best_responding, count)),
         "num_unconverged": int((finite["residual"].fill_nan(0.0) > RESIDUAL_TOLERANCE).sum()),
-        "certificate": {name: _median(finite[name].to_numpy()) for name in Certificate._fields},
+        "certificate": {n: _median(finite[n].to_numpy()) for n in Certificate._fields if n in finite.columns},
         "seconds": round(seconds, 1),
         "poster": None if poster is None else {"value": poster[0], "spread": poster[1]},
     }
@@ -142,7 +142,12 @@ def with_interval(bounds: Mapping[str, float | None], form: str) -> str:
     return f"{_value(bounds, form)} [{form.format(bounds['low'])}, {form.format(bounds['high'])}]"
 
 
-def certificate_line(row: Row) -> str:
+def certificate_lines(rows: Sequence[Row]) -> list[str]:
+    """A line for each row that has a certificate, as those of model-based RL have."""
+    return [_certificate_line(row) for row in rows if row["certificate"]]
+
+
+def _certificate_line(row: Row) -> str:
     """The medians over the seeds of what the theorems say of a cell (docs/theory.md)."""
     shown = {name: value if value is None else round(value, 9) for name, value in row["certificate"].items()}
     known = {name: "–" if value is None else f"{value:.3g}" for name, value in shown.items()}
@@ -163,12 +168,20 @@ def caption(rows: Sequence[Row]) -> str:
     known = f"the optimum is {next(iter(optima))}" if len(optima) == 1 else "optima differ from row to row"
     leaders = {"inner_outer": "its last leader"}
     leader = " or ".join(dict.fromkeys(leaders.get(row["scheme"], "the right leader") for row in rows))
+    kinds = {FORMULATIONS[row["formulation"]].kind for row in rows}
+    loss = f"loss {of_all('loss')}, " if "model_based" in kinds else ""
+    of_whom = {"model_based": "of each seed's greedy policy in the true world", "matrix": "the leader's"}
+    told = {
+        "model_based": "within 0.5 of optimal against {leader} (a model: its loss within 0.5 of the best)",
+        "matrix": "within 0.5 of the best strategy without a clock against {leader}",
+    }
+    returns = " or ".join(of_whom[kind] for kind in sorted(kinds, reverse=True))
+    responds = "; ".join(told[kind].format(leader=leader) for kind in sorted(kinds, reverse=True))
     return (
-        f"World {of_all('env')}, loss {of_all('loss')}, scheme {of_all('scheme')}, leader by {of_all('learner')}; "
-        f"{known}. Exact return: of each seed's greedy policy in the true world. "
-        f"Fooled: regret above 5 % of (optimal − uniform policy). Follower best-responds: within 0.5 of optimal "
-        f"against {leader} (a model: its loss within 0.5 of the best). Seconds: the row's share of its cell's, "
-        f"compilation included."
+        f"World {of_all('env')}, {loss}scheme {of_all('scheme')}, leader by {of_all('learner')}; "
+        f"{known}. Exact return: {returns}. "
+        f"Fooled: regret above 5 % of (optimal − uniform policy). Follower best-responds: {responds}. "
+        f"Seconds: the row's share of its cell's, compilation included."
     )
 
 
@@ -179,6 +192,8 @@ def markdown_table(columns: Sequence[str], lines: Sequence[Sequence[str]]) -> st
 
 def to_markdown(rows: Sequence[Row]) -> str:
     """The table as Markdown, caption below."""
-    certificates = "\n".join(f"- {certificate_line(row)}" for row in rows)
-    table = markdown_table(COLUMNS, [cells(row) for row in rows])
-    return f"{table}\n\n{caption(rows)}\n\nMedians over the seeds:\n\n{certificates}\n"
+    parts = [markdown_table(COLUMNS, [cells(row) for row in rows]), caption(rows)]
+    certificates = certificate_lines(rows)
+    if certificates:
+        parts += ["Medians over the seeds:", "\n".join(f"- {line}" for line in certificates)]
+    return "\n\n".join(parts) + "\n"

@@ -6,9 +6,8 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from sbmrl.game import Strategy
+from sbmrl.game import Profile, Strategy
 from sbmrl.learners.base import Info
-from sbmrl.payoffs import Profile
 from sbmrl.problems import Leaders
 
 SchemeState = Any

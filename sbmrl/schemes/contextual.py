@@ -9,9 +9,8 @@ from typing import Any
 
 import jax
 
-from sbmrl.game import Strategy
+from sbmrl.game import Profile, Strategy
 from sbmrl.learners.base import Learner
-from sbmrl.payoffs import Profile
 from sbmrl.problems import Leaders
 from sbmrl.schemes.base import Scheme, no_residual
 

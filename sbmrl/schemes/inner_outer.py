@@ -10,9 +10,8 @@ from typing import Any, NamedTuple
 
 import jax
 
-from sbmrl.game import Strategy
+from sbmrl.game import Profile, Strategy
 from sbmrl.learners.base import Learner
-from sbmrl.payoffs import Profile
 from sbmrl.problems import Leaders
 from sbmrl.schemes.base import Scheme, no_residual
 

@@ -48,15 +48,13 @@ class Cell(NamedTuple):
 
     Attributes:
         metrics: final numbers `[N]` each.
-        model: `[N, S, A, S]` the world models.
-        policy: `[N, (T,) S, A]` the evaluated policies.
+        profile: role -> the evaluated strategies `[N, ...]`.
         state: the trained states as plain arrays `[W, ...]` over all devices; the first N count (see `unpack`).
         curves: the records in order.
     """
 
     metrics: Mapping[str, np.ndarray]
-    model: np.ndarray
-    policy: np.ndarray
+    profile: Mapping[str, np.ndarray]
     state: Any
     curves: list[Progress]
 
@@ -225,7 +223,7 @@ class Engine:
         def finish(root: jax.Array, seed: jax.Array, fixed: Hyper, own: Hyper, packed: Any):
             key = finish_key(seed_key(root, seed))
             final = self.program.finish(key, {**fixed, **own}, unpack(packed, self._like))
-            return final.metrics, final.model, final.policy
+            return final.metrics, final.profile
 
         return self._compile("finish", finish, (*_ARGUMENTS, True), *arguments, state)
 
@@ -256,10 +254,8 @@ class Engine:
                 curves.append(Progress(stage.name, index + 1, stage.num_records, steps, kept))
                 after_record(Saved(first + index + 1, state, curves))
             first += stage.num_records
-        metrics, model, policy = jax.tree.map(
-            lambda x: x[:count], gather(self._finish(arguments, state)(*arguments, state))
-        )
-        return Cell(metrics, model, policy, state, curves)
+        metrics, profile = jax.tree.map(lambda x: x[:count], gather(self._finish(arguments, state)(*arguments, state)))
+        return Cell(metrics, profile, state, curves)
 
     @property
     def num_records(self) -> int:

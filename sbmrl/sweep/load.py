@@ -10,11 +10,10 @@ import polars as pl
 
 from sbmrl.checks import check
 from sbmrl.config import from_dict
-from sbmrl.environments.files import load_world
-from sbmrl.environments.tabular import make_mdp
 from sbmrl.errors import InputError, require, require_known
 from sbmrl.sweep.loaded_cell import Agent, LoadedCell
 from sbmrl.sweep.plan import Axis, CellPlan
+from sbmrl.worlds import read_world
 
 Frames = Literal["polars", "pandas"]
 
@@ -122,5 +121,5 @@ def _load_cell(directory: Path) -> LoadedCell:
         num_seeds, seed = int(config["num_seeds"]), int(config["seed"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{directory / 'config.json'}: is no configuration of this program ({error})") from error
-    world = make_mdp(load_world(directory / "world.json"))
+    world = read_world(directory / "world.json", plan.experiment)
     return LoadedCell(directory.absolute().name, directory, plan, num_seeds, seed, world)

@@ -10,17 +10,17 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
-from sbmrl.config import Experiment
-from sbmrl.environments.tabular import TabularMDP
+from sbmrl.config import Experiment, formulation_of
 from sbmrl.errors import InputError, require, require_known
 from sbmrl.game import at_time
-from sbmrl.measures import sampled_returns
 from sbmrl.program import make_program
+from sbmrl.solver import make_game
 from sbmrl.stackelberg import GameState
 from sbmrl.sweep import store
 from sbmrl.sweep.checkpoint import damage, newest, read_state
 from sbmrl.sweep.execute import Runs, abstract_states, all_runs, part, traced_values, unpack
 from sbmrl.sweep.plan import CellPlan
+from sbmrl.worlds import World
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,26 +28,41 @@ class Agent:
     """One trained run, ready to act in its world.
 
     Attributes:
+        experiment: its configuration.
         world: the true world.
-        policy: `[S, A]` the evaluated (greedy) policy; `[T, S, A]` where it was planned with a clock.
-        model: `[S, A, S]` the learned world model.
+        profile: role -> the evaluated strategy: "policy" `[(T,) S, A]` and "model" `[S, A, S]`, or of a matrix game
+            "row" and "column" `[(T,) O, A]`; T where it was planned with a clock.
         params: {"leader": …, "follower": …} trained parameters, as flax or plain tables have them.
         results: the run's row of the results.
     """
 
-    world: TabularMDP
-    policy: jax.Array
-    model: jax.Array
+    experiment: Experiment
+    world: World
+    profile: Mapping[str, jax.Array]
     params: Mapping[str, Any]
     results: Mapping[str, Any]
 
-    def act(self, key: jax.Array, state: jax.Array | int, time: jax.Array | int = 0) -> jax.Array:
-        """`[]` an action in `state`, `time` decisions into the episode; pure, for `jit` and `vmap`."""
-        return jax.random.categorical(key, jnp.log(at_time(self.policy, time)[state]))
+    @property
+    def role(self) -> str:
+        """Who acts: the policy, or the leader of a matrix game."""
+        return "policy" if "policy" in self.profile else formulation_of(self.experiment).leader
+
+    def act(
+        self, key: jax.Array, state: jax.Array | int, time: jax.Array | int = 0, role: str | None = None
+    ) -> jax.Array:
+        """`[]` an action in `state` (of a matrix game: what it sees), `time` decisions into the episode; pure.
+
+        Raises:
+            InputError: `role` is none of the run's that acts.
+        """
+        acting = [name for name in self.profile if name != "model"]
+        require_known(role or self.role, "role", acting)
+        return jax.random.categorical(key, jnp.log(at_time(self.profile[role or self.role], time)[state]))
 
     def play(self, key: jax.Array, num_episodes: int) -> jax.Array:
-        """`[num_episodes]` undiscounted returns in the true world."""
-        return sampled_returns(key, self.world, self.policy, num_episodes)
+        """`[num_episodes]` undiscounted returns in the true world; of a matrix game, the leader's."""
+        measures = make_game(self.experiment, self.world).measures(formulation_of(self.experiment))
+        return measures.sampled_returns(key, self.profile, num_episodes)
 
 
 class LoadedState(NamedTuple):
@@ -75,7 +90,7 @@ class LoadedCell:
     plan: CellPlan
     num_seeds: int
     seed: int
-    world: TabularMDP
+    world: World
 
     @property
     def experiment(self) -> Experiment:
@@ -135,15 +150,15 @@ class LoadedCell:
         """What the finished chunks took: "compile" and "run"."""
         return store.seconds_of([path for path, _ in self._chunks("chunk.json")])
 
-    def profile(self, run: int) -> tuple[jax.Array, jax.Array]:
-        """The learned model `[S, A, S]` and the evaluated policy `[(T,) S, A]` of a run, by its row of the results.
+    def profile(self, run: int) -> dict[str, jax.Array]:
+        """Role -> the evaluated strategy of a run, by its row of the results.
 
         Raises:
             InputError: its chunk is not finished, or damaged.
         """
         path, own = self._chunk_of(run, "profiles.npz")
         with np.load(path / "profiles.npz") as arrays:
-            return jnp.asarray(arrays["model"][own]), jnp.asarray(arrays["policy"][own])
+            return {role: jnp.asarray(arrays[role][own]) for role in arrays.files}
 
     def states(self) -> Iterator[LoadedState]:
         """The trained states, chunk by chunk.
@@ -192,12 +207,11 @@ class LoadedCell:
             InputError: there is no such run, it is not finished, or its files are damaged.
         """
         run = self.find(seed, **values)
-        model, policy = self.profile(run)
-        state = self.state(run)
+        profile, state = self.profile(run), self.state(run)
         params = make_program(self.experiment, self.world).params(state)
         path, own = self._chunk_of(run, "results.parquet")
         row = _read_results(path / "results.parquet").row(own, named=True)
-        return Agent(self.world, policy, model, params, row)
+        return Agent(self.experiment, self.world, profile, params, row)
 
     def _chunk_of(self, run: int, needed: str | None) -> tuple[Path, int]:
         """The finished chunk with a run, and the run's place in it."""

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import polars as pl
 
-from sbmrl.environments.tabular import TabularMDP, make_world
 from sbmrl.errors import InputError, require
 from sbmrl.program import make_program
 from sbmrl.sweep import checkpoint, store
@@ -18,6 +17,7 @@ from sbmrl.sweep.files import create_directory, locked, log_start, write_json, w
 from sbmrl.sweep.memory import is_out_of_memory
 from sbmrl.sweep.plan import CellPlan, Plan, difference
 from sbmrl.sweep.processes import any_of, is_first, on_first, tell
+from sbmrl.worlds import World, world_of
 
 
 class PreemptedError(Exception):
@@ -119,10 +119,10 @@ def run_plan(
     """
     listener = listener or Listener()
     out = Path(out).absolute()
-    worlds = [make_world(cell.experiment.env) for cell in plan.cells]
+    worlds = [world_of(cell.experiment) for cell in plan.cells]
     with opened(plan, out, resume):
-        for cell, mdp in zip(plan.cells, worlds, strict=True):
-            run_cell(cell, plan, out / cell.name, mdp, listener, checkpoint_seconds)
+        for cell, world in zip(plan.cells, worlds, strict=True):
+            run_cell(cell, plan, out / cell.name, world, listener, checkpoint_seconds)
     return out
 
 
@@ -137,7 +137,7 @@ def run_cell(
     cell: CellPlan,
     plan: Plan,
     directory: Path,
-    mdp: TabularMDP,
+    world: World,
     listener: Listener,
     checkpoint_seconds: float = 300.0,
 ) -> None:
@@ -154,7 +154,7 @@ def run_cell(
 
     def begin() -> None:
         directory.mkdir(parents=True, exist_ok=True)
-        store.save_config(directory, cell, plan, mdp)
+        store.save_config(directory, cell, plan, world)
         listener.begin(cell, directory)
 
     def end() -> None:
@@ -165,7 +165,7 @@ def run_cell(
     compiling = _Compiling(listener)
 
     def make_engine(width: int) -> Engine:
-        return Engine(cell.experiment, make_program(cell.experiment, mdp), width, plan.seed, compiling.add)
+        return Engine(cell.experiment, make_program(cell.experiment, world), width, plan.seed, compiling.add)
 
     runs = all_runs(plan.num_seeds, cell.points())
     start, engine = 0, None
@@ -183,7 +183,7 @@ def run_cell(
         chunk = _Chunk(start, part(runs, start, min(width, behind - start)), directory, checkpoint_seconds)
         try:
             seconds, finished = chunk.run(engine, listener, compiling)
-            store.save_chunk(directory, start, finished, chunk.runs, cell, mdp, seconds)
+            store.save_chunk(directory, start, finished, chunk.runs, cell, world, seconds)
         except Exception as error:
             if not is_out_of_memory(error) or isinstance(error, InputError):
                 raise

@@ -3,9 +3,9 @@
 | file | what |
 |---|---|
 | config.json | the experiment, its axes, seeds |
-| world.json | the world's arrays, in the user's MDP format |
+| world.json | the world's arrays, in the format of the user's own files |
 | width.json | runs side by side |
-| chunks/<first run>/ | a finished chunk: results, curves, models and policies, trained state (orbax), checksums |
+| chunks/<first run>/ | a finished chunk: results, curves, evaluated strategies, trained state (orbax), checksums |
 | meta.json | versions, devices, git state, seconds |
 | results.parquet | one row a run |
 | metrics.parquet | long learning curves: stage, steps, seed, metric, value |
@@ -24,7 +24,6 @@ import numpy as np
 import polars as pl
 
 from sbmrl.config import to_dict
-from sbmrl.environments.tabular import TabularMDP
 from sbmrl.errors import InputError
 from sbmrl.options import learner_name
 from sbmrl.sweep.checkpoint import damage, write_manifest, write_state
@@ -32,8 +31,9 @@ from sbmrl.sweep.execute import Cell, Progress, Runs
 from sbmrl.sweep.files import describe_machine, write_json, write_parquet
 from sbmrl.sweep.plan import CellPlan, Plan
 from sbmrl.sweep.processes import on_first
-from sbmrl.theory.bounds import Certificate
+from sbmrl.worlds import World, to_plain
 
+# What the results of every kind of game have; what one kind has beside them stands behind.
 RESULT_COLUMNS = (
     "exact_return",
     "exact_return_stochastic",
@@ -46,18 +46,12 @@ RESULT_COLUMNS = (
     "follower_gap",
     "follower_gap_random",
     "follower_gap_true",
-    "fit",
-    "fit_kl",
-    "fit_brier",
-    "random_fit",
-    "model_return",
     "residual",
-    *Certificate._fields,
     "finite",
 )
 
 
-def save_config(directory: Path, cell: CellPlan, plan: Plan, mdp: TabularMDP) -> None:
+def save_config(directory: Path, cell: CellPlan, plan: Plan, world: World) -> None:
     """Write config.json and world.json, before training starts."""
     config = {
         "num_seeds": plan.num_seeds,
@@ -67,33 +61,25 @@ def save_config(directory: Path, cell: CellPlan, plan: Plan, mdp: TabularMDP) ->
         "experiment": to_dict(cell.experiment),
     }
     write_json(directory / "config.json", config)
-    world = {
-        "name": mdp.name,
-        "transition": np.asarray(mdp.transition, np.float64).tolist(),
-        "reward": np.asarray(mdp.reward, np.float64).tolist(),
-        "initial": np.asarray(mdp.initial, np.float64).tolist(),
-        "terminal": [state for state, ends in enumerate(mdp.terminal) if ends],
-        "horizon": mdp.horizon,
-    }
-    write_json(directory / "world.json", world)
+    write_json(directory / "world.json", to_plain(world))
 
 
-def results_frame(finished: Cell, runs: Runs, cell: CellPlan, mdp: TabularMDP) -> pl.DataFrame:
+def results_frame(finished: Cell, runs: Runs, cell: CellPlan, world: World) -> pl.DataFrame:
     """One row a run: what the cell is, the values of its axes, the seed, the final numbers."""
     experiment, count = cell.experiment, len(runs)
     columns: dict[str, Any] = {
         "formulation": [experiment.formulation] * count,
         "scheme": [experiment.scheme] * count,
-        "env": [mdp.name] * count,
+        "env": [world.name] * count,
         "alpha": np.full(count, experiment.alpha),
         "loss": [experiment.loss] * count,
         "agent_reward": [experiment.agent_reward] * count,
         "learner": [learner_name(experiment.leader)] * count,
     }
     axes = {name: values.astype(np.float64) for name, values in runs.hyper.items()}
-    return pl.DataFrame(
-        columns | axes | {"seed": runs.seeds} | {name: finished.metrics[name] for name in RESULT_COLUMNS}
-    )
+    others = sorted(set(finished.metrics) - set(RESULT_COLUMNS))
+    numbers = {name: finished.metrics[name] for name in (*RESULT_COLUMNS, *others)}
+    return pl.DataFrame(columns | axes | {"seed": runs.seeds} | numbers)
 
 
 def metrics_frame(curves: Sequence[Progress], runs: Runs) -> pl.DataFrame:
@@ -193,7 +179,7 @@ def save_chunk(
     finished: Cell,
     runs: Runs,
     cell: CellPlan,
-    mdp: TabularMDP,
+    world: World,
     seconds: Mapping[str, float],
 ) -> None:
     """Write a finished chunk under a temporary name, with the checksum of every file, then give it its name.
@@ -211,8 +197,8 @@ def save_chunk(
     def write_numbers() -> None:
         remove(temporary)
         temporary.mkdir(parents=True)
-        results_frame(finished, runs, cell, mdp).write_parquet(temporary / "results.parquet")
-        np.savez(temporary / "profiles.npz", model=finished.model, policy=finished.policy)
+        results_frame(finished, runs, cell, world).write_parquet(temporary / "results.parquet")
+        np.savez(temporary / "profiles.npz", allow_pickle=False, **finished.profile)
         write_json(temporary / "chunk.json", Chunk(len(runs), width, dict(seconds))._asdict())
         metrics_frame(finished.curves, runs).write_parquet(temporary / "metrics.parquet")
 

@@ -13,7 +13,7 @@ from sbmrl.environments import closed_forms as exact
 from sbmrl.environments.catalogue import FOOLING_MODELS, WORLDS
 from sbmrl.environments.tabular import make_world, random_mdp, with_transition
 from sbmrl.game import random_rows
-from sbmrl.measures import sampled_returns
+from sbmrl.model_based.measures import sampled_returns
 
 NAMES = list(WORLDS)
 

@@ -18,10 +18,16 @@ from sbmrl.environments.closed_forms import (
 from sbmrl.environments.planning import break_ties, extreme_rows
 from sbmrl.environments.tabular import make_world, random_mdp, with_transition
 from sbmrl.formulations import Knobs, make_formulation
-from sbmrl.game import random_rows, tabular_game
+from sbmrl.game import random_rows
+from sbmrl.model_based.game import model_based_game
+from sbmrl.model_based.payoffs import LOSSES
 from sbmrl.options import ExactOptions, TieBreaking
-from sbmrl.payoffs import LOSSES, PAYOFFS
-from sbmrl.schemes.exact import exact
+from sbmrl.schemes import exact as schemes
+
+
+def exact(game, formulation, options):
+    return schemes.exact(game.best_response(formulation, options), draws=options.num_transitions > 0)
+
 
 KNOBS = Knobs(alpha=1.0, beta=1.0, reward="real_return", fit="fit")
 
@@ -79,7 +85,7 @@ def test_optimistic_ties_serve_the_leader_and_pessimistic_ones_harm_it():
     """counterexample_1 where the model says that both actions pay 1: only a1 is what the world does."""
     mdp = make_world("counterexample_1")
     mdp = mdp.replace(reward=mdp.reward.at[0, 0, 1].set(1.0))
-    game = tabular_game(mdp, LOSSES["kl"])
+    game = model_based_game(mdp, LOSSES["kl"])
     model = mdp.transition.at[0, 0].set(jnp.array([0.0, 1.0, 0.0]))
     formulation = make_formulation("mal", KNOBS)
     expected: dict[TieBreaking, int] = {"optimistic": 1, "pessimistic": 0}
@@ -94,11 +100,11 @@ def test_ties_are_broken_for_the_leaders_own_payoff_also_where_episodes_end_earl
     """With no rewards everything ties; the leader's fit is a mean over decisions, so a longer episode may be better."""
     mdp = make_world("simple_mdp_2").replace(horizon=3)
     mdp = mdp.replace(reward=jnp.zeros_like(mdp.reward))
-    game, formulation = tabular_game(mdp, LOSSES[loss]), make_formulation("mal", KNOBS)
+    game, formulation = model_based_game(mdp, LOSSES[loss]), make_formulation("mal", KNOBS)
     model = with_transition(mdp, 0.5 * mdp.transition + 0.5 * random_rows(jax.random.key(1), (3, 2, 3))).transition
     policies = clocked_policies(2, 2, 3)  # of the two states in which something is decided
     policies = jnp.concatenate([policies, jnp.broadcast_to(jnp.array([1.0, 0.0]), (len(policies), 3, 1, 2))], axis=2)
-    fit = lambda policy: PAYOFFS["fit"].exact(game.measurement, {"policy": policy, "model": model})  # noqa: E731
+    fit = lambda policy: game.payoffs["fit"].exact({"policy": policy, "model": model})  # noqa: E731
     payoffs = jax.vmap(fit)(policies)
     for tie_breaking, extreme in (("optimistic", payoffs.max()), ("pessimistic", payoffs.min())):
         scheme = exact(game, formulation, ExactOptions(tie_breaking=cast(TieBreaking, tie_breaking)))
@@ -129,7 +135,7 @@ def test_soft_backups_approach_hard_ones_and_give_no_bonus_behind_the_end():
 
 def test_the_maximum_likelihood_model_approaches_the_truth_and_leaves_the_unseen_uniform():
     mdp = make_world("simple_mdp_2_endless")
-    game = tabular_game(mdp, LOSSES["kl"])
+    game = model_based_game(mdp, LOSSES["kl"])
     formulation = make_formulation("pal", KNOBS)
     scheme = exact(game, formulation, ExactOptions(num_transitions=20_000))
     given = {"policy": uniform_policy(mdp)}

@@ -107,7 +107,7 @@ def adapted(solver, leader):
 
 def payoff_of(solver, state, wants, logits):
     profile = solver.algorithm.outcome(state)(solver.game.seats[solver.formulation.leader].table(logits))
-    return exact_payoff(solver.game.measurement, wants, profile)
+    return exact_payoff(solver.game.payoffs, wants, profile)
 
 
 def test_with_the_response_held_fixed_the_true_return_has_no_gradient_in_the_model(float64):
@@ -130,12 +130,12 @@ def test_the_exact_fit_also_carries_the_occupancys_gradient(float64):
         return solver.algorithm.outcome(GameState(None, (), {}))(solver.game.seats["model"].table(logits))
 
     def loss(logits):
-        return exact_payoff(solver.game.measurement, {"fit": 1.0}, profile_of(logits))
+        return exact_payoff(solver.game.payoffs, {"fit": 1.0}, profile_of(logits))
 
     def partial(logits):
         profile = profile_of(logits)
         held = {**profile, "policy": jax.lax.stop_gradient(profile["policy"])}
-        return exact_payoff(solver.game.measurement, {"fit": 1.0}, held)
+        return exact_payoff(solver.game.payoffs, {"fit": 1.0}, held)
 
     total, direct = jax.grad(loss)(logits), jax.grad(partial)(logits)
     np.testing.assert_allclose(total, finite_differences(loss, logits), rtol=1e-4, atol=1e-6)

@@ -47,4 +47,4 @@ def test_a_grouped_batch_ends_where_a_whole_one_does(monkeypatch):
     assert found.metrics.keys() == expected.metrics.keys()
     for name, values in expected.metrics.items():
         np.testing.assert_allclose(found.metrics[name], values, rtol=1e-3, atol=1e-4, err_msg=name)
-    np.testing.assert_allclose(found.model, expected.model, atol=1e-4)
+    np.testing.assert_allclose(found.profile["model"], expected.profile["model"], atol=1e-4)

@@ -82,7 +82,7 @@ def test_an_agent_acts_in_its_world(swept):
     }
     keys = jax.random.split(jax.random.key(0), 500)
     actions = jax.jit(jax.vmap(agent.act, (0, None)))(keys, 1)
-    policy = agent.policy if agent.policy.ndim == 2 else agent.policy[0]
+    policy = agent.profile["policy"] if agent.profile["policy"].ndim == 2 else agent.profile["policy"][0]
     frequencies = jnp.bincount(actions, length=policy.shape[-1]) / len(keys)
     np.testing.assert_allclose(frequencies, policy[1], atol=0.08)
     returns = agent.play(jax.random.key(1), 400)
@@ -95,9 +95,12 @@ def test_the_parameters_are_those_that_were_trained(swept, experiments):
     run = sbmrl.load(out)
     exact, contextual = run.cells
     agent = run.agent(exact, seed=1, alpha=0.2, leader__learning_rate=0.05)
+    assert isinstance(agent.world, sbmrl.TabularMDP)
     live = ~np.array(agent.world.terminal)  # a model is asked about no others
     answers = jax.nn.softmax(agent.params["leader"]["logits"])
-    np.testing.assert_allclose(answers.reshape(agent.model[live].shape), agent.model[live], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        answers.reshape(agent.profile["model"][live].shape), agent.profile["model"][live], rtol=1e-5, atol=1e-6
+    )
     program = sbmrl.make_program(experiments[1])
     like = jax.eval_shape(lambda key: program.params(program.init(key, {})), jax.random.key(0))
     params = run.agent(contextual, seed=0, leader__learning_rate=0.1).params

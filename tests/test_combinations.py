@@ -30,9 +30,9 @@ def run(experiment, **hyper):
     metrics = result.final.metrics
     assert bool(metrics["finite"])
     assert float(metrics["regret"]) >= -1e-3
-    assert float(metrics["theorem_1_world"]) >= float(metrics["regret"]) - 1e-2
-    assert float(metrics["theorem_1_model"]) >= float(metrics["regret"]) - 1e-2
-    assert float(metrics["theorem_2"]) >= float(metrics["regret"]) - 1e-2
+    if FORMULATIONS[experiment.formulation].kind == "model_based":
+        for bound in ("theorem_1_world", "theorem_1_model", "theorem_2"):
+            assert float(metrics[bound]) >= float(metrics["regret"]) - 1e-2
     return result
 
 
@@ -49,8 +49,8 @@ def every(scheme, learner):
 def test_alpha_one_is_mal_in_every_scheme(scheme, learner):
     mal, *repaired = (run(experiment, alpha=1.0) for experiment in every(scheme, learner))
     for result in repaired:
-        np.testing.assert_allclose(result.final.model, mal.final.model, atol=1e-6)
-        np.testing.assert_allclose(result.final.policy, mal.final.policy, atol=1e-6)
+        np.testing.assert_allclose(result.final.profile["model"], mal.final.profile["model"], atol=1e-6)
+        np.testing.assert_allclose(result.final.profile["policy"], mal.final.profile["policy"], atol=1e-6)
 
 
 @pytest.mark.parametrize(
