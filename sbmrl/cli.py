@@ -36,7 +36,7 @@ from sbmrl.options import LEARNERS, learner_name
 from sbmrl.presets import PRESETS, default_preset, preset
 
 COMMANDS: dict[str, tuple[type, str]] = {
-    "reproduce": (Reproduce, "all four rows of the poster's table"),
+    "reproduce": (Reproduce, "all four rows of the poster's table, or the games of Oracles & Followers"),
     "train": (Train, "one formulation in one world, many seeds"),
     "sweep": (Sweep, "formulations over a grid of hyper-parameters"),
     "evaluate": (Evaluate, "evaluate a finished run again, exactly and by sampling"),
@@ -97,15 +97,26 @@ def _dispatch(arguments: list[str]) -> None:
         parsed = _PARSERS[command](rest)
         getattr(importlib.import_module("sbmrl.commands.training"), command)(*parsed)
         return
-    config = _parse(COMMANDS[command][0], rest, f"sbmrl {command}")
+    config = _parse(COMMANDS[command][0], rest, f"sbmrl {command}", _defaults(command, rest))
     _check_command(config)
     module, name = _HOMES[type(config)]
     getattr(importlib.import_module(f"sbmrl.commands.{module}"), name)(config)
 
 
+PROGRAMMES = {"poster": "poster", "oracles-followers": "oracles_followers"}  # and their own presets
+
+
+def _defaults(command: str, arguments: Sequence[str]) -> Any:
+    """A programme's own number of seeds: a poster's row has 16, a game 32."""
+    games = command == "reproduce" and "oracles-followers" in arguments
+    return Reproduce(programme="oracles-followers", num_seeds=32) if games else None
+
+
 def _check_command(config: Any) -> None:
     if isinstance(config, Reproduce):
-        require_known(config.preset, "preset", PRESETS)
+        require_known(config.programme, "programme", PROGRAMMES)
+        if config.preset is not None:
+            require_known(config.preset, "preset", (PROGRAMMES[config.programme], "fast"))
         _check_run(config)
     elif isinstance(config, Evaluate):
         require_count(config.num_episodes, "num_episodes")

@@ -18,6 +18,7 @@ from sbmrl.options import (
     PPOOptions,
     QLearningOptions,
     plain_policy_gradient,
+    plays,
 )
 
 PRESETS = {
@@ -72,8 +73,14 @@ _MATRIX_FOLLOWER = PPOOptions(
     gae_lambda=1.0,
     entropy_coefficient=0.05,
 )
-# One whole episode of 80 · 10 queries and 10 steps in each environment.
-_Q_LEADER = {"total_steps": 4_000_000, "num_environments": 16, "num_steps": 810, "minibatch_size": 12_960}
+# One whole episode of 80 · 10 queries and 10 steps in each environment; with the bonus above it would not learn at all.
+_Q_LEADER = {
+    "total_steps": 3_000_000,
+    "num_environments": 16,
+    "num_steps": 810,
+    "minibatch_size": 12_960,
+    "entropy_coefficient": 0.003,
+}
 
 
 def default_preset(formulation: str) -> str:
@@ -145,11 +152,13 @@ def _matrix(experiment: Experiment, learner: str, name: str) -> Experiment:
     """A matrix game: the prisoner's dilemma, unless another one is named."""
     scheme = experiment.scheme
     leader = _MATRIX_LEADER if learner in _BY_PPO else _of_exact_payoffs(learner, name)
+    if isinstance(leader, EvolutionOptions):  # of played episodes, so that it is heard as PPO is
+        leader = dataclasses.replace(leader, num_updates=100, num_episodes=10, standard_deviation=1.0)
     follower: FollowerOptions = _MATRIX_FOLLOWER
     if scheme == "exact":
         follower = ExactOptions(clock=False, tie_breaking="optimistic")
     elif scheme == "inner_outer":
-        follower = QLearningOptions() if learner in _BY_PPO else GradientOptions()
+        follower = GradientOptions() if learner == "gradient" else QLearningOptions()
     elif scheme == "implicit":
         follower = ImplicitOptions()
     if isinstance(leader, PPOOptions):
@@ -165,7 +174,7 @@ def _matrix(experiment: Experiment, learner: str, name: str) -> Experiment:
     return dataclasses.replace(
         experiment,
         env="prisoners_dilemma",
-        context=_context(learner),
+        context="answers" if plays(leader) else "probabilities",
         leader=leader,
         follower=follower,
         response="sampled" if learner == "gradient" and scheme != "exact" else "greedy",

@@ -28,6 +28,7 @@ LAYERS = [
     {"solver"},
     {"program"},
     {"sweep"},
+    {"oracles_followers"},
     {"report"},
     {"benchmark"},
     {"commands", "cli", "__main__", "__init__"},

@@ -52,12 +52,14 @@ def parse_distributed(how: str) -> tuple[str, int, int] | Literal["off", "auto"]
 
 @dataclasses.dataclass(frozen=True)
 class Reproduce(RunOptions):
-    """Train all four rows of the poster's table and print it beside the poster's numbers."""
+    """Train all four rows of the poster's table beside its numbers, or the games of "Oracles & Followers"."""
 
-    preset: str = "poster"
-    """Budget and networks: "poster" or "fast"."""
-    env: str = "simple_mdp_2"
-    """The world: a name (see `sbmrl list`), random_S_A_SEED, or a .json or .npz file."""
+    programme: tyro.conf.Positional[str] = "poster"
+    """What to reproduce: "poster" or "oracles-followers"."""
+    preset: str | None = None
+    """Budget and networks: the programme's own, where not said, or "fast"."""
+    env: str | None = None
+    """The world instead of simple_mdp_2, or one game instead of all twelve: a name, or a .json or .npz file."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,15 +12,17 @@ from typing import Any
 
 from rich.table import Table
 
+from sbmrl import oracles_followers
 from sbmrl.commands.cluster import CellJob, Cluster
 from sbmrl.commands.common import console, default_directory
 from sbmrl.commands.options import Reproduce, RunOptions, SweepOptions, parse_distributed
 from sbmrl.commands.watch import Watcher, save_table
 from sbmrl.config import Experiment
+from sbmrl.environments.matrix_catalogue import TWELVE_GAMES
 from sbmrl.errors import InputError
 from sbmrl.formulations import POSTER_FORMULATIONS
 from sbmrl.presets import preset
-from sbmrl.report.table import COLUMNS, RESIDUAL_TOLERANCE, Row, caption, cells, certificate_lines
+from sbmrl.report.table import COLUMNS, POSTER_ENV, RESIDUAL_TOLERANCE, Row, caption, cells, certificate_lines
 from sbmrl.report.tracking import track_report
 from sbmrl.sweep import execute
 from sbmrl.sweep.load import load
@@ -39,11 +41,21 @@ def train(experiment: Experiment, options: RunOptions) -> None:
 
 
 def reproduce(config: Reproduce) -> None:
-    """All rows of the poster's table, each a cell in its own sub-directory, and the table."""
-    experiments = [dataclasses.replace(preset(config.preset, name), env=config.env) for name in POSTER_FORMULATIONS]
-    cells = tuple(CellPlan(e.formulation, e, ()) for e in experiments)
-    plan = Plan(cells, config.num_seeds, config.seed, config.chunk_size)
-    _run(plan, config.out or default_directory("reproduce"), config)
+    """The poster's table or the games of "Oracles & Followers", each row a cell in its own sub-directory."""
+    out = config.out or default_directory("reproduce")
+    if config.programme == "poster":
+        name, env = config.preset or "poster", config.env or POSTER_ENV
+        experiments = [dataclasses.replace(preset(name, row), env=env) for row in POSTER_FORMULATIONS]
+        cells = tuple(CellPlan(e.formulation, e, ()) for e in experiments)
+        _run(Plan(cells, config.num_seeds, config.seed, config.chunk_size), out, config)
+        return
+    name = config.preset or "oracles_followers"
+    cells = oracles_followers.cells(name, (config.env,) if config.env else TWELVE_GAMES)
+    if _run(Plan(cells, config.num_seeds, config.seed, config.chunk_size), out, config):
+        from sbmrl.report.oracles_followers import write  # here, so that a run does not wait for matplotlib
+
+        for path in write(load(out), name, out):
+            print(path)
 
 
 def sweep(experiments: Sequence[Experiment], options: SweepOptions) -> None:
@@ -72,7 +84,8 @@ def sweep(experiments: Sequence[Experiment], options: SweepOptions) -> None:
     _finish(plan, out, options)
 
 
-def _run(plan: Plan, out: Path, options: RunOptions) -> None:
+def _run(plan: Plan, out: Path, options: RunOptions) -> bool:
+    """Run a plan; whether this is the process that has put its results together."""
     execute.prepare_devices()
     try:
         with connected(parse_distributed(options.distributed)), _stop_on_sigterm() as should_stop:
@@ -87,6 +100,7 @@ def _run(plan: Plan, out: Path, options: RunOptions) -> None:
         raise SystemExit(2) from None
     if first:
         _finish(plan, out, options)
+    return first
 
 
 def _finish(plan: Plan, out: Path, options: RunOptions) -> None:
