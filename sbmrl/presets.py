@@ -25,7 +25,7 @@ PRESETS = {
     "poster": "the reference run's budget and networks (250,000 + 250,000 steps; PAL 167,000 + 100,000)",
     "fast": "50,000 + 50,000 steps with larger updates, for a first look",
     "practical": "PAL and MAL as Rajeswaran et al. run them: aggregated data, first-order, speeds apart",
-    "oracles_followers": "iterated matrix games as Gerstgrasser & Parkes play them: 500,000 leader steps",
+    "oracles_followers": "iterated matrix games as Gerstgrasser & Parkes play them: contextual, 100,000 + 300,000 steps",
 }
 
 _BY_PPO = ("ppo", "policy_gradient")
@@ -47,7 +47,7 @@ _PRACTICAL = {
 # γ = 1 and λ = 1 as Gerstgrasser & Parkes have them, and no more steps than theirs; rollouts are whole episodes of 5
 # queries and 10 steps. Their batch of 1,000 steps is not enough for `hero` (docs/matrix_games.md).
 _MATRIX_LEADER = PPOOptions(
-    total_steps=400_000,
+    total_steps=300_000,
     num_environments=64,
     num_steps=60,
     minibatch_size=3840,

@@ -110,12 +110,49 @@ def refused(capsys, *arguments):
         ("train mal_random_noise --preset practical", "practical is for pal and mal"),
         ("train pessimistic_pal --scheme exact", "has no closed form"),
         ("train pessimistic_pal --beta -1", "beta: must be positive"),
+        ("train matrix_game --env prisoners_dilema", "did you mean 'prisoners_dilemma'"),
+        ("train matrix_game --env simple_mdp_2", "env: 'simple_mdp_2' is unknown"),
+        ("train mal --env prisoners_dilemma", "env: 'prisoners_dilemma' is unknown"),
+        ("train matrix_game --env absent.json", "absent.json: cannot be read"),
+        ("train matrix_game --preset poster", "preset: poster is not for the formulation matrix_game"),
+        ("train mal --preset oracles_followers", "preset: oracles_followers is not for the formulation mal"),
+        ("train matrix_game --scheme implicit", "scheme: must not be implicit in a matrix game"),
+        ("train matrix_game --context probabilities", "context: must be answers"),
+        ("train matrix_game --hiden-queries True", "did you mean --hidden-queries"),
+        ("train matrix_game --learner gradient --hidden-queries", "hidden_queries: must be False unless"),
+        ("train mal --paid-queries", "paid_queries: must be False outside matrix games"),
+        ("reproduce oracles-folowers", "programme: 'oracles-folowers' is unknown; did you mean 'oracles-followers'"),
+        ("reproduce oracles-followers --preset poster", "preset: 'poster' is unknown"),
+        ("reproduce oracles-followers --env chickn", "env: 'chickn' is unknown; did you mean 'chicken'"),
     ],
 )
 def test_bad_input(capsys, tmp_path, monkeypatch, line, says):
     monkeypatch.chdir(tmp_path)
     assert says in refused(capsys, *line.split())
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"row": [[3, 1], [4]]}, "row: must be a rectangular array of numbers"),
+        ({"row": [3, 1]}, "row: must have shape [A_row, A_column]"),
+        ({"column": [[1, 2]]}, "column: must have row's shape [2, 2], got [1, 2]"),
+        ({"row": [[3, float("nan")], [4, 2]]}, "row: must be finite numbers, got NaN or infinity"),
+        ({"horizon": 0}, "horizon: must be a whole number of at least 1"),
+        ({"horizon": -3}, "horizon: must be a whole number of at least 1"),
+        ({"memory": "joined"}, "memory: 'joined' is unknown; did you mean 'joint'"),
+        ({"switch": 1}, "key: 'switch' is unknown"),
+        ({"row": np.zeros((9, 9)).tolist(), "column": np.zeros((9, 9)).tolist()}, "strategies can be enumerated"),
+    ],
+    ids=str,
+)
+def test_a_bad_payoff_file_is_refused_with_its_field(capsys, tmp_path, monkeypatch, changes, says):
+    monkeypatch.chdir(tmp_path)
+    good = {"row": [[3, 1], [4, 2]], "column": [[3, 4], [1, 2]], "horizon": 10, "memory": "joint"}
+    (tmp_path / "mine.json").write_text(json.dumps(good | changes))
+    assert says in refused(capsys, "train", "matrix_game", "--env", "mine.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.json"]
 
 
 def test_an_occupied_or_unwritable_directory_is_left_alone(capsys, tmp_path):

@@ -12,6 +12,7 @@ from sbmrl.commands.common import console
 from sbmrl.commands.options import Draw, Evaluate, List
 from sbmrl.config import SCHEMES
 from sbmrl.environments.catalogue import WORLDS
+from sbmrl.environments.matrix_catalogue import GAMES, VARIANTS
 from sbmrl.environments.tabular import make_world
 from sbmrl.errors import InputError, require
 from sbmrl.formulations import FORMULATIONS
@@ -35,6 +36,9 @@ def show_list(config: List) -> None:
             "random_S_A_SEED": "a random endless world with S states and A actions",
             "FILE.json, FILE.npz": "your own MDP (docs/worlds.md)",
         },
+        "matrix games": {name: row.summary for name, row in GAMES.items()}
+        | {f"NAME_{name}": f"the same payoffs, {variant.horizon} steps" for name, variant in VARIANTS.items()}
+        | {"FILE.json, FILE.npz": "your own payoffs (docs/matrix_games.md)"},
         "formulations": {name: row.summary for name, row in FORMULATIONS.items()},
         "schemes": SCHEMES,
         "learners": LEARNERS,

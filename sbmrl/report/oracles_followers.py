@@ -8,6 +8,7 @@ import matplotlib
 import numpy as np
 import polars as pl
 from matplotlib.axes import Axes
+from matplotlib.ticker import NullFormatter
 
 from sbmrl.oracles_followers import CONTEXTUAL, Q_LEARNING, demonstrations
 from sbmrl.report.plotting import COLOURS, STYLE, Drawing, clean, new_figure, render
@@ -152,7 +153,7 @@ def figure(run: LoadedRun) -> Drawing:
     columns = min(_COLUMNS, len(games))
     rows = -(-len(games) // columns)
     with matplotlib.rc_context(STYLE):
-        drawn = new_figure(2.6 * columns + 0.8, 2.1 * rows + 0.7)
+        drawn = new_figure(max(2.6 * columns + 0.8, 4.8), 2.1 * rows + 1.0)
         panels: list[Axes] = list(np.ravel(drawn.subplots(rows, columns, squeeze=False)))
         for unused in panels[len(games) :]:
             unused.axis("off")
@@ -165,6 +166,7 @@ def figure(run: LoadedRun) -> Drawing:
                 axes.plot(curve.steps, middle, color=colour, lw=1.6, label=label)
                 axes.axhline(float(cell.results()["optimal_return"][0]), color="#222222", lw=0.8, ls="--", zorder=1)
             axes.set_xscale("log")
+            axes.xaxis.set_minor_formatter(NullFormatter())
             axes.set_title(game)
             clean(axes)
         drawn.supxlabel("environment steps, pretraining and queries counted", fontsize=10)
