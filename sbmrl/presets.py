@@ -25,7 +25,7 @@ PRESETS = {
     "poster": "the reference run's budget and networks (250,000 + 250,000 steps; PAL 167,000 + 100,000)",
     "fast": "50,000 + 50,000 steps with larger updates, for a first look",
     "practical": "PAL and MAL as Rajeswaran et al. run them: aggregated data, first-order, speeds apart",
-    "oracles_followers": "iterated matrix games as Gerstgrasser & Parkes play them: contextual, 100,000 + 300,000 steps",
+    "oracles_followers": "the iterated matrix games of Gerstgrasser & Parkes (contextual: 100,000 + 300,000 steps)",
 }
 
 _BY_PPO = ("ppo", "policy_gradient")
