@@ -3,8 +3,8 @@
 python benchmarks/two_samples.py RUN RUN
 
 An optimisation may round differently, and chaotic training amplifies that, so seeds do not agree one by one; what they
-are drawn from has to. For every cell and metric: both means, and the two-sided Kolmogorov–Smirnov test of both samples
-(exact for small ones). Exits with 1 where a p-value is below 0.01 divided by the number of tests (Bonferroni).
+are drawn from has to. For every cell and metric: both means, and the two-sided Kolmogorov–Smirnov test of both samples,
+asymptotic because returns tie. Exits with 1 where a p-value is below 0.01 divided by the number of tests (Bonferroni).
 """
 
 import sys

@@ -90,11 +90,7 @@ def returns(led: LedGame, leader_strategy: jax.Array, follower_strategy: jax.Arr
     p_0 = M_0[start], p_{t+1} = p_t M_{t+1}, with M_t[j, k] = x_t(o_L(j), a_L(k)) y_t(o_F(j), a_F(k)) the chain from
     joint states to joint actions.
     """
-    _check(led, leader_strategy, 0)
-    _check(led, follower_strategy, 1)
-    leader_moves = leader_strategy[..., led.leader_sees, :][..., led.leader_action]
-    follower_moves = follower_strategy[..., led.follower_sees, :][..., led.follower_action]
-    chain = leader_moves * follower_moves  # [(T,) J, K]
+    chain = _chain(led, leader_strategy, follower_strategy)
     clock = chain.ndim == 3
 
     def step(carry: tuple[jax.Array, jax.Array], now: jax.Array | None):
@@ -106,6 +102,26 @@ def returns(led: LedGame, leader_strategy: jax.Array, follower_strategy: jax.Arr
     later = chain[1:] if clock else None
     (_, visits), _ = jax.lax.scan(step, (start, start), later, length=led.horizon - 1)
     return led.rewards @ visits
+
+
+def _chain(led: LedGame, leader_strategy: jax.Array, follower_strategy: jax.Array) -> jax.Array:
+    """`[(T,) J, K]`: from joint states to joint actions."""
+    _check(led, leader_strategy, 0)
+    _check(led, follower_strategy, 1)
+    leader_moves = leader_strategy[..., led.leader_sees, :][..., led.leader_action]
+    follower_moves = follower_strategy[..., led.follower_sees, :][..., led.follower_action]
+    return leader_moves * follower_moves
+
+
+def _returns_from_everywhere(led: LedGame, leader_strategy: jax.Array, follower_strategy: jax.Array) -> jax.Array:
+    """`[2]`: mean returns of T steps over all joint states to begin in."""
+    chain = _chain(led, leader_strategy, follower_strategy)
+
+    def step(probabilities: jax.Array, _: None):
+        return probabilities @ chain[1:], probabilities
+
+    _, visits = jax.lax.scan(step, jnp.mean(chain, axis=0), length=led.horizon)
+    return led.rewards @ jnp.sum(visits, axis=0)
 
 
 def game_returns(game: MatrixGame, row_strategy: jax.Array, column_strategy: jax.Array) -> jax.Array:
@@ -170,10 +186,13 @@ def tie_sign(tie_breaking: str) -> float:
     return {str(name): sign for name, sign in TIE_BREAKING.items()}[tie_breaking]
 
 
+def _tolerance(led: LedGame) -> jax.Array:
+    return _TIE_TOLERANCE * led.horizon * jnp.max(jnp.abs(led.rewards))
+
+
 def _choose(led: LedGame, follower_values: jax.Array, leader_values: jax.Array, sign: jax.Array) -> jax.Array:
     """`[...]` which of the last axis the follower takes; what still ties goes to the lowest."""
-    tolerance = _TIE_TOLERANCE * led.horizon * jnp.max(jnp.abs(led.rewards[1]))
-    tied = follower_values >= jnp.max(follower_values, axis=-1, keepdims=True) - tolerance
+    tied = follower_values >= jnp.max(follower_values, axis=-1, keepdims=True) - _tolerance(led)
     return jnp.argmax(jnp.where(tied, sign * leader_values, -jnp.inf), axis=-1)
 
 
@@ -181,6 +200,12 @@ def _enumerate(led: LedGame, leader_strategy: jax.Array, sign: jax.Array) -> Res
     maps = jnp.asarray(deterministic_maps(led.num_observations[1], led.num_actions[1], "follower"))
     values = jax.vmap(returns, (None, None, 0))(led, leader_strategy, maps)
     chosen = _choose(led, values[:, 1], values[:, 0], sign)
+    # Many maps differ only in what is never met. Of those take the one that is best wherever play may begin: a leader
+    # that departs from what it answered meets a follower that responds to what it said, not an arbitrary one. (The
+    # lowest is the lowest.)
+    same = jnp.all(jnp.abs(values - values[chosen]) <= _tolerance(led), axis=-1)
+    elsewhere = jax.vmap(_returns_from_everywhere, (None, None, 0))(led, leader_strategy, maps)[:, 1]
+    chosen = jnp.where(sign == 0, chosen, jnp.argmax(jnp.where(same, elsewhere, -jnp.inf)))
     return Response(maps[chosen], *values[chosen])
 
 

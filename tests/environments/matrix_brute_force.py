@@ -32,8 +32,8 @@ def sees(memory, num_rows, last):
     return (1 + column, 1 + row) if memory == "opponent" else (1 + row + num_rows * column,) * 2
 
 
-def expected(game, row_strategy, column_strategy):
-    """Both returns by walking through the whole tree of play."""
+def expected(game, row_strategy, column_strategy, last=None):
+    """Both returns by walking through the whole tree of play, from the joint action `last` on."""
     payoffs, rows, columns = (np.asarray(x, float) for x in (game.payoffs, row_strategy, column_strategy))
     num_rows, num_columns = payoffs.shape[1:]
 
@@ -49,7 +49,7 @@ def expected(game, row_strategy, column_strategy):
                 total += row[a] * column[b] * (payoffs[:, a, b] - 2.5 + walk((a, b), time + 1))
         return total
 
-    return walk(None, 0)
+    return walk(last, 0)
 
 
 def by_seat(leader, x, y):

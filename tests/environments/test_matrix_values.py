@@ -96,6 +96,24 @@ def test_best_responses_against_every_follower(memory, clock, leader):
     assert untied > 0  # somewhere it matters who breaks the ties
 
 
+@pytest.mark.parametrize("memory", MEMORIES)
+def test_where_play_never_comes_the_response_is_a_best_one_too(memory):
+    """Of all maps that earn both the same, none does better on average over all joint states to begin in."""
+    for seed in range(4):
+        game = random_game(seed, memory, horizon=3, levels=3)
+        x = jnp.eye(2)[random_strategy(np.random.default_rng(seed), game, 0).argmax(-1)]
+        response = _response(led_by(game), x, clock=False, tie_breaking="optimistic")
+        maps = np.eye(2)[list(itertools.product(range(2), repeat=game.num_observations[1]))]
+        begins = [None, *itertools.product(range(2), repeat=2)]
+
+        def elsewhere(y, game=game, x=x, begins=begins):
+            return np.mean([expected(game, x, y, last)[1] for last in begins])
+
+        reached = [response.leader_value, response.follower_value]
+        same = [y for y in maps if np.allclose(values(game, "row", x, y), reached, atol=1e-4)]
+        assert elsewhere(np.asarray(response.strategy)) == pytest.approx(max(map(elsewhere, same)), abs=1e-4)
+
+
 @pytest.mark.parametrize(("memory", "seed"), list(itertools.product(MEMORIES, range(5))))
 def test_no_memory_beats_a_follower_with_a_clock(memory, seed):
     game = random_game(seed, memory, horizon=4)
