@@ -9,9 +9,11 @@ from sbmrl.config import Experiment
 from sbmrl.environments.files import load_world
 from sbmrl.environments.matrix_files import load_game
 from sbmrl.environments.matrix_games import MatrixGame, make_game, make_matrix_game
+from sbmrl.environments.matrix_values import led_by
 from sbmrl.environments.tabular import TabularMDP, make_mdp, make_world
 from sbmrl.errors import require
 from sbmrl.formulations import FORMULATIONS
+from sbmrl.theory.matrix_optima import require_enumerable
 
 World = TabularMDP | MatrixGame
 
@@ -20,10 +22,15 @@ def world_of(experiment: Experiment) -> World:
     """The world that `env` names, of the kind that the formulation is played in.
 
     Raises:
-        InputError: there is none of that name and kind, or its file cannot be read.
+        InputError: there is none of that name and kind, its file cannot be read, or it is a matrix game with too many
+            strategies for the optimum by which every run is judged.
     """
-    matrix = FORMULATIONS[experiment.formulation].kind == "matrix"
-    return make_game(experiment.env) if matrix else make_world(experiment.env)
+    row = FORMULATIONS[experiment.formulation]
+    if row.kind == "model_based":
+        return make_world(experiment.env)
+    game = make_game(experiment.env)
+    require_enumerable(led_by(game, row.leader), clock=False)
+    return game
 
 
 def require_kind(experiment: Experiment, world: World) -> None:

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sbmrl.environments.matrix_values import LedGame, best_response, deterministic_maps, returns, tie_sign
+from sbmrl.environments.matrix_values import MAX_MAPS, LedGame, best_response, deterministic_maps, returns, tie_sign
 from sbmrl.errors import require
 
 MAX_PAIRS = 10_000_000  # leaders × followers, where both are enumerated
@@ -60,11 +60,21 @@ def deterministic_optimum(led: LedGame, *, clock: bool, tie_breaking: str = "opt
     Raises:
         InputError: unknown tie-breaking, more than 100,000 strategies of a player, or more than 10,000,000 pairs.
     """
+    require_enumerable(led, clock=clock)
     leaders = deterministic_maps(led.num_observations[0], led.num_actions[0], "leader")
-    if not clock:
-        pairs = len(leaders) * len(deterministic_maps(led.num_observations[1], led.num_actions[1], "follower"))
-        require(pairs <= MAX_PAIRS, "env", f"at most {MAX_PAIRS:,} pairs of strategies can be enumerated", f"{pairs:,}")
     return _brute_force(led, jnp.asarray(leaders), jnp.asarray(tie_sign(tie_breaking)), clock=clock)
+
+
+def require_enumerable(led: LedGame, *, clock: bool) -> None:
+    """Raise `InputError` where a game has too many deterministic strategies for `deterministic_optimum`."""
+    counts = [a**o for a, o in zip(led.num_actions, led.num_observations, strict=True)]
+    for count, who in zip(counts if not clock else counts[:1], ("leader", "follower"), strict=False):
+        require(
+            count <= MAX_MAPS, who, f"at most {MAX_MAPS:,} deterministic strategies can be enumerated", f"{count:,}"
+        )
+    pairs = counts[0] * counts[1]
+    allowed = f"at most {MAX_PAIRS:,} pairs of strategies can be enumerated"
+    require(clock or pairs <= MAX_PAIRS, "env", allowed, f"{pairs:,}")
 
 
 @partial(jax.jit, static_argnames="clock")
