@@ -47,21 +47,21 @@ _PRACTICAL = {
 # γ = 1 and λ = 1 as Gerstgrasser & Parkes have them, and no more steps than theirs; rollouts are whole episodes of 5
 # queries and 10 steps. Their batch of 1,000 steps is not enough for `hero` (docs/matrix_games.md).
 _MATRIX_LEADER = PPOOptions(
-    total_steps=300_000,
-    num_environments=64,
+    total_steps=307_200,
+    num_environments=128,
     num_steps=60,
-    minibatch_size=3840,
+    minibatch_size=7680,
     num_epochs=10,
     parametrization="table",
     critic_hidden=(),
-    learning_rate=5e-3,
+    learning_rate=8e-3,
     discount=1.0,
     gae_lambda=1.0,
     clip_range=0.3,
-    entropy_coefficient=0.03,
+    entropy_coefficient=0.05,
 )
 _MATRIX_FOLLOWER = PPOOptions(
-    total_steps=100_000,
+    total_steps=102_400,
     num_environments=64,
     num_steps=80,
     minibatch_size=640,
@@ -79,6 +79,7 @@ _Q_LEADER = {
     "num_environments": 16,
     "num_steps": 810,
     "minibatch_size": 12_960,
+    "learning_rate": 5e-3,
     "entropy_coefficient": 0.003,
 }
 
@@ -167,7 +168,7 @@ def _matrix(experiment: Experiment, learner: str, name: str) -> Experiment:
         if name == "fast":
             leader = dataclasses.replace(leader, total_steps=leader.total_steps // 4)
         if learner == "policy_gradient":
-            leader = plain_policy_gradient(dataclasses.replace(leader, learning_rate=0.05))
+            leader = plain_policy_gradient(dataclasses.replace(leader, num_environments=32, learning_rate=0.05))
     if isinstance(follower, PPOOptions) and name == "fast":
         follower = dataclasses.replace(follower, total_steps=follower.total_steps // 2)
     unrolled = isinstance(follower, GradientOptions)
@@ -179,7 +180,7 @@ def _matrix(experiment: Experiment, learner: str, name: str) -> Experiment:
         follower=follower,
         response="sampled" if learner == "gradient" and scheme != "exact" else "greedy",
         unroll=experiment.num_inner_steps if unrolled else 0,
-        num_records=10 if name == "fast" else 50,
+        num_records=10 if name == "fast" else 50 if isinstance(follower, QLearningOptions) else 20,
     )
 
 
