@@ -163,7 +163,8 @@ def figure(run: LoadedRun) -> Drawing:
                 curve = curve_of(cell)
                 low, middle, high = np.quantile(curve.returns, [0.25, 0.5, 0.75], axis=1)
                 axes.fill_between(curve.steps, low, high, color=colour, alpha=0.15, lw=0)
-                axes.plot(curve.steps, middle, color=colour, lw=1.6, label=label)
+                top = 4 if name == CONTEXTUAL else 3  # the shorter curve would be hidden
+                axes.plot(curve.steps, middle, color=colour, lw=1.6, label=label, zorder=top)
                 axes.axhline(float(cell.results()["optimal_return"][0]), color="#222222", lw=0.8, ls="--", zorder=1)
             axes.set_xscale("log")
             axes.xaxis.set_minor_formatter(NullFormatter())
