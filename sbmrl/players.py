@@ -12,7 +12,9 @@ import jax
 import jax.numpy as jnp
 
 from sbmrl.distributions import Distribution, categorical, diagonal_gaussian
-from sbmrl.game import Head, Strategy
+from sbmrl.formulations import Role
+from sbmrl.game import Game, Head, Seat, Strategy
+from sbmrl.options import EvolutionOptions, GradientOptions, PPOOptions
 
 Parametrization = Literal["network", "table"]
 Params = Any
@@ -199,3 +201,47 @@ def contextual_strategy(
 ) -> Strategy:
     """The table that a context-conditioned player plays against the leader described by ω: softmax net(θ, ω, ·)."""
     return seat.table(logits(params, with_context(description, seat.queries)))
+
+
+def make_player(seat: Seat, observation_size: int, options: PPOOptions) -> Player:
+    """PPO's player in a seat, whose observations may begin with a description."""
+    if options.parametrization == "table":
+        actor = Table(seat.queries, seat.num_outputs, initial_scale=0.01)
+    else:
+        actor = MultiLayerPerceptron(options.actor_hidden, seat.num_outputs, output_gain=0.01)
+    return actor_critic(actor, options.critic_hidden, seat.head, observation_size)
+
+
+_SURE = 1e-4  # a certain answer's other probabilities, so that its logits are finite
+
+
+class FreePlayer(NamedTuple):
+    """A player that answers its queries by a table or a network, without a critic.
+
+    Attributes:
+        init: (key) -> θ.
+        logits: (θ) -> `[Q, N]` at all queries.
+    """
+
+    init: Callable[[jax.Array], Params]
+    logits: Callable[[Params], jax.Array]
+
+
+def free_player(game: Game, role: Role, options: GradientOptions | EvolutionOptions, queries: jax.Array) -> FreePlayer:
+    """A learner of exact payoffs' player, or evolution strategies', who sees what is in `queries` `[Q, D]`."""
+    seat = game.seats[role]
+    if options.parametrization == "network":
+        network = MultiLayerPerceptron(options.hidden, seat.num_outputs, output_gain=0.01)
+        return FreePlayer(
+            lambda key: network.init(key, queries[0]),
+            lambda params: network.apply(params, queries),  # pyright: ignore[reportArgumentType, reportReturnType]
+        )
+
+    def init(key: jax.Array) -> Params:
+        if options.initial == "uniform":
+            return {"logits": 0.01 * jax.random.normal(key, (queries.shape[0], seat.num_outputs))}
+        strategy = game.priors[role](key) if options.initial == "random" else game.reference[role]()
+        logits = jnp.log(jnp.maximum(seat.rows(strategy), _SURE))
+        return {"logits": jnp.tile(logits, (queries.shape[0] // seat.queries.shape[0], 1))}  # the same in both phases
+
+    return FreePlayer(init, lambda params: params["logits"])

@@ -10,8 +10,8 @@ import optax
 
 from sbmrl.config import Experiment, formulation_of
 from sbmrl.environments.matrix_games import MatrixGame
-from sbmrl.formulations import Formulation, Role
-from sbmrl.game import Game, Outcome, Profile, Seat, Strategy
+from sbmrl.formulations import Formulation
+from sbmrl.game import Game, Outcome, Profile, Strategy
 from sbmrl.learners.base import Learner
 from sbmrl.learners.evolution import evolution
 from sbmrl.learners.fit import fit
@@ -22,7 +22,6 @@ from sbmrl.matrix.q_learning import q_learning
 from sbmrl.model_based.game import model_based_game
 from sbmrl.model_based.payoffs import LOSSES, Loss
 from sbmrl.options import (
-    EvolutionOptions,
     ExactOptions,
     FitOptions,
     GradientOptions,
@@ -32,7 +31,7 @@ from sbmrl.options import (
 )
 from sbmrl.oracles import Oracle, interview
 from sbmrl.payoffs import exact_payoff
-from sbmrl.players import MultiLayerPerceptron, Params, Player, Table, actor_critic, contextual_strategy
+from sbmrl.players import MultiLayerPerceptron, Params, contextual_strategy, free_player, make_player
 from sbmrl.problems import Conditions, follower_problem, leader_problem, leader_view
 from sbmrl.rollout import episode_returns
 from sbmrl.schemes.base import Scheme
@@ -76,49 +75,6 @@ def num_updates(options: Any, num_records: int) -> int:
     return math.ceil(updates / num_records) * num_records
 
 
-def make_player(seat: Seat, observation_size: int, options: PPOOptions) -> Player:
-    """PPO's player in a seat, whose observations may begin with a description."""
-    if options.parametrization == "table":
-        actor = Table(seat.queries, seat.num_outputs, initial_scale=0.01)
-    else:
-        actor = MultiLayerPerceptron(options.actor_hidden, seat.num_outputs, output_gain=0.01)
-    return actor_critic(actor, options.critic_hidden, seat.head, observation_size)
-
-
-_SURE = 1e-4  # a certain answer's other probabilities, so that its logits are finite
-
-
-class FreePlayer(NamedTuple):
-    """A player that answers its queries by a table or a network, without a critic.
-
-    Attributes:
-        init: (key) -> θ.
-        logits: (θ) -> `[Q, N]` at all queries.
-    """
-
-    init: Callable[[jax.Array], Params]
-    logits: Callable[[Params], jax.Array]
-
-
-def _free_player(game: Game, role: Role, options: GradientOptions | EvolutionOptions, queries: jax.Array) -> FreePlayer:
-    seat = game.seats[role]
-    if options.parametrization == "network":
-        network = MultiLayerPerceptron(options.hidden, seat.num_outputs, output_gain=0.01)
-        return FreePlayer(
-            lambda key: network.init(key, queries[0]),
-            lambda params: network.apply(params, queries),  # pyright: ignore[reportArgumentType, reportReturnType]
-        )
-
-    def init(key: jax.Array) -> Params:
-        if options.initial == "uniform":
-            return {"logits": 0.01 * jax.random.normal(key, (queries.shape[0], seat.num_outputs))}
-        strategy = game.priors[role](key) if options.initial == "random" else game.reference[role]()
-        logits = jnp.log(jnp.maximum(seat.rows(strategy), _SURE))
-        return {"logits": jnp.tile(logits, (queries.shape[0] // seat.queries.shape[0], 1))}  # the same in both phases
-
-    return FreePlayer(init, lambda params: params["logits"])
-
-
 def _leader(
     game: Game,
     formulation: Formulation,
@@ -142,7 +98,7 @@ def _leader(
             profile = {**profile, role: game.played[role](profile[role])}
         return exact_payoff(game.payoffs, formulation.leader_wants, profile)
 
-    free, optimizer = _free_player(game, role, options, view.queries), optimizer or make_optimizer(options)
+    free, optimizer = free_player(game, role, options, view.queries), optimizer or make_optimizer(options)
 
     def strategy(params: Params) -> Strategy:
         return seat.table(free.logits(params)[-seat.queries.shape[0] :])  # told the phase, that of play is the last
@@ -217,7 +173,7 @@ def _inner_outer(game: Game, formulation: Formulation, experiment: Experiment) -
         return inner_outer(learner, strategy, lambda given: lambda key: given, *steps)
     assert isinstance(options, GradientOptions)
     seat = game.seats[role]
-    free = _free_player(game, role, options, seat.queries)
+    free = free_player(game, role, options, seat.queries)
 
     def strategy(params: Params) -> Strategy:
         return seat.table(free.logits(params))

@@ -10,10 +10,11 @@ from sbmrl.config import Experiment
 from sbmrl.environments.tabular import TabularMDP
 from sbmrl.learners.ppo import Samples, phases
 from sbmrl.options import FitOptions, PPOOptions
+from sbmrl.players import make_player
 from sbmrl.problems import follower_problem, leader_problem
 from sbmrl.rollout import Running, Trajectory
 from sbmrl.schemes.contextual import pooled
-from sbmrl.solver import make_player, make_solver
+from sbmrl.solver import make_solver
 from sbmrl.stackelberg import GameState
 
 SideName = Literal["follower", "leader"]
