@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from sbmrl.config import Experiment, formulation_of
+from sbmrl.environments.base import Environment
 from sbmrl.environments.matrix_games import MatrixGame
 from sbmrl.formulations import Formulation
 from sbmrl.game import Game, Outcome, Profile, Strategy
@@ -85,7 +86,12 @@ def _leader(
     role, options = formulation.leader, experiment.leader
     seat, view = game.seats[role], leader_view(game.seats[role], experiment.phase_told)
     conditions = Conditions(*(getattr(experiment, name) for name in Conditions._fields))
-    problem = leader_problem(game, formulation, experiment.response, conditions, oracle)
+
+    def problem(
+        outcome: Outcome,
+    ) -> Environment:  # not made for a leader of exact payoffs, some of which cannot be played
+        return leader_problem(game, formulation, experiment.response, conditions, oracle)(outcome)
+
     if isinstance(options, PPOOptions):
         player = make_player(seat._replace(queries=view.queries), view.queries.shape[1], options)
         return ppo(problem, player, options), lambda params: seat.table(

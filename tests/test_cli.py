@@ -18,6 +18,7 @@ from sbmrl.formulations import FORMULATIONS, POSTER_FORMULATIONS
 from sbmrl.options import EvolutionOptions, FitOptions, GradientOptions, PPOOptions
 from sbmrl.report import tracking
 from sbmrl.sweep.store import RESULT_COLUMNS
+from sbmrl.theory.bounds import Certificate
 
 pytestmark = pytest.mark.xdist_group("cli")  # so that one worker makes the runs that several tests read
 
@@ -274,7 +275,8 @@ def test_reproduce_leaves_all_files(reproduced):
         assert meta["seconds"]["run"] > 0
         results = pl.read_parquet(run / "results.parquet")
         cell = {"formulation", "scheme", "learner", "env", "alpha", "loss", "agent_reward", "seed"}
-        assert set(RESULT_COLUMNS) | cell == set(results.columns)
+        own = {"model_return", "fit", "fit_kl", "fit_brier", "random_fit", *Certificate._fields}
+        assert set(RESULT_COLUMNS) | cell | own == set(results.columns)
         assert results["seed"].to_list() == [0, 1, 2]
         np.testing.assert_allclose(results["regret"], results["optimal_return"] - results["exact_return"], atol=1e-5)
         curves = pl.read_parquet(run / "metrics.parquet")

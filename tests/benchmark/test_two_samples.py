@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -12,7 +13,7 @@ import two_samples
 from sbmrl.errors import InputError
 
 
-def run_of(**cells):
+def run_of(**cells) -> Any:
     """What `load` gives, as far as it is looked at: cells with results."""
     frames = {name: pl.DataFrame({"exact_return": values}) for name, values in cells.items()}
     return SimpleNamespace(cells={name: SimpleNamespace(results=lambda f=f: f) for name, f in frames.items()})

@@ -24,9 +24,12 @@ TARGET = jnp.array([1.0, -2.0, 0.5])
 
 def climb(make, options, num_steps):
     """Maximise −‖x − TARGET‖² over x, the "strategy" being x itself."""
-    more = (options,) if isinstance(options, EvolutionOptions) else ()
     payoff = lambda profile: -jnp.sum((profile["x"] - TARGET) ** 2)  # noqa: E731
-    learner = make(lambda key: jnp.zeros(3), lambda x: x, payoff, make_optimizer(options), *more)
+    init, optimizer = lambda key: jnp.zeros(3), make_optimizer(options)
+    if isinstance(options, EvolutionOptions):
+        learner = make(init, lambda key, x, outcome: payoff(outcome(x)), 1, optimizer, options)
+    else:
+        learner = make(init, lambda x: x, payoff, optimizer)
     outcome = lambda x: {"x": x}  # noqa: E731
     state = learner.init(jax.random.key(0), outcome)
     keys = jax.random.split(jax.random.key(1), num_steps)
