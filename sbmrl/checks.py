@@ -163,7 +163,7 @@ def _check_fit_together(experiment: Experiment, game: Formulation) -> None:
         raise InputError("leader: PPO plays for its payoff; data=aggregated needs a gradient or evolution learner")
 
 
-_CONDITIONS = {"hidden_queries": False, "phase_told": False, "follower_reset": True, "paid_queries": False}
+_CONDITIONS = ("hidden_queries", "phase_told", "follower_reset", "paid_queries")
 
 
 def _check_leader(experiment: Experiment) -> None:
@@ -174,7 +174,8 @@ def _check_leader(experiment: Experiment) -> None:
         require(context == "answers", "context", allowed, context)
     elif not plays(leader):
         require(context == "probabilities", "context", "must be probabilities for a leader of exact payoffs", context)
-    for name, kept in _CONDITIONS.items():
+    for name in _CONDITIONS:
+        kept = getattr(Experiment, name)  # the default keeps it
         value, heard = getattr(experiment, name), plays(leader) and context == "answers"
         allowed = f"must be {kept} unless the leader plays and is heard through its answers"
         require(heard or value == kept, name, allowed, value)

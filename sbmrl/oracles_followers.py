@@ -73,7 +73,8 @@ def cells(preset_name: str, games: Sequence[str] = TWELVE_GAMES) -> tuple[CellPl
     for follower, experiment in ((CONTEXTUAL, contextual), (Q_LEARNING, inner)):
         for game in games:
             static = (("env", game), ("follower", follower))
-            found.append(CellPlan(f"{game}-{follower}", dataclasses.replace(experiment, env=game), (), static))
+            directory = f"{game}-{follower}".replace("/", "_")
+            found.append(CellPlan(directory, dataclasses.replace(experiment, env=game), (), static))
     for one in demonstrations(preset_name):
         static = (("env", one.game), ("given up", one.told))
         found.append(CellPlan(one.name, one.experiment, (), static))

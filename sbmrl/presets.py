@@ -119,10 +119,11 @@ def preset(
     experiment = Experiment(formulation, scheme=cast(SchemeName, scheme))
     if matrix:
         return _matrix(experiment, learner, name)
+    leader = _leader(formulation, learner, name)
     return dataclasses.replace(
         experiment,
-        context=_context(learner),
-        leader=_leader(formulation, learner, name),
+        context=_context(leader),
+        leader=leader,
         follower=_follower(formulation, scheme, learner, name),
         response="sampled" if learner == "gradient" else "greedy",
         unroll=experiment.num_inner_steps if scheme == "inner_outer" else 0,
@@ -130,8 +131,8 @@ def preset(
     )
 
 
-def _context(learner: str) -> Context:
-    return "answers" if learner in _BY_PPO else "probabilities"
+def _context(leader: LeaderOptions) -> Context:
+    return "answers" if plays(leader) else "probabilities"
 
 
 def _leader(formulation: str, learner: str, name: str) -> LeaderOptions:
@@ -175,7 +176,7 @@ def _matrix(experiment: Experiment, learner: str, name: str) -> Experiment:
     return dataclasses.replace(
         experiment,
         env="prisoners_dilemma",
-        context="answers" if plays(leader) else "probabilities",
+        context=_context(leader),
         leader=leader,
         follower=follower,
         response="sampled" if learner == "gradient" and scheme != "exact" else "greedy",

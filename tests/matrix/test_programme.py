@@ -119,6 +119,8 @@ def test_the_programme_has_every_game_with_both_followers_and_every_condition():
     for name in ("hidden_queries", "phase_told", "paid_queries"):
         assert any(getattr(experiment, name) for experiment in given_up)
     assert not all(experiment.follower_reset for experiment in given_up)
+    own = oracles_followers.cells("fast", ("games/mine.json",))[0]
+    assert (own.name, own.experiment.env) == ("games_mine.json-contextual", "games/mine.json")
     leaders = [experiment.leader for experiment in given_up]
     assert any(isinstance(leader, PPOOptions) and leader.discount < 1.0 for leader in leaders)
 
