@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from sbmrl.report.plotting import COLOURS, DASHES, Drawing, clean, new_figure, render
+from sbmrl.display.plotting import COLOURS, DASHES, Drawing, clean, new_figure, render
 
 _TITLES = {
     "follower_gap_true": "follower: regret at the true model",

@@ -8,13 +8,13 @@ import jax
 import jax.numpy as jnp
 from peer_serve import Answer, Requests, serve
 
-from sbmrl.devices import make_mesh, map_over_devices, over_devices
-from sbmrl.environments.base import auto_reset
-from sbmrl.environments.gymnax_adapter import from_gymnax
+from sbmrl.core.devices import make_mesh, map_over_devices, over_devices
+from sbmrl.core.environment import auto_reset
+from sbmrl.core.gymnax_adapter import from_gymnax
 from sbmrl.learners.ppo import ppo
-from sbmrl.options import PPOOptions
-from sbmrl.players import MultiLayerPerceptron, Params, actor_critic
-from sbmrl.rollout import rollout, start
+from sbmrl.core.options import PPOOptions
+from sbmrl.core.players import MultiLayerPerceptron, Params, actor_critic
+from sbmrl.core.rollout import rollout, start
 from sbmrl.sweep.execute import prepare_devices
 from sbmrl.sweep.files import describe_machine
 from sbmrl.sweep.memory import bytes_of_arrays, num_groups_of

@@ -6,7 +6,7 @@ import time
 from peer_serve import Answer, Requests, serve
 
 import sbmrl
-from sbmrl.options import PPOOptions
+from sbmrl.core.options import PPOOptions
 from sbmrl.sweep.execute import Compiled, Engine, Progress, Saved, all_runs
 from sbmrl.sweep.files import describe_machine
 

@@ -21,8 +21,8 @@ import sbmrl
 from sbmrl.benchmark.ceilings import measure_ceilings
 from sbmrl.benchmark.phases import WHOLE, measure_phases
 from sbmrl.benchmark.sides import PHASES
-from sbmrl.devices import CPU_OPTIONS, over_devices
-from sbmrl.players import MultiLayerPerceptron
+from sbmrl.core.devices import CPU_OPTIONS, over_devices
+from sbmrl.core.players import MultiLayerPerceptron
 from sbmrl.sweep import execute, memory
 
 _REPEATS = 9

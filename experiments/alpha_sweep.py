@@ -13,7 +13,7 @@ from common import Clock, clean, finals, fooled, random_worlds, repeated, save, 
 from matplotlib.figure import Figure
 
 import sbmrl
-from sbmrl.options import ExactOptions, GradientOptions
+from sbmrl.core.options import ExactOptions, GradientOptions
 
 ALPHAS = np.concatenate([[0.0], np.linspace(0.05, 0.95, 19), [0.99, 0.999, 1.0]])
 SEEDS, NUM_RANDOM = 64, 256

@@ -10,11 +10,11 @@ import numpy as np
 from common import FIGURES, Clock, clean, save
 from matplotlib.figure import Figure
 
-from sbmrl.environments.catalogue import WORLDS, counterexample_1, counterexample_2, trembling
-from sbmrl.environments.closed_forms import finite_horizon_optimum, finite_horizon_return
-from sbmrl.environments.tabular import make_mdp, make_world
-from sbmrl.theory.bounds import certify
-from sbmrl.theory.equilibria import enumerate_equilibria
+from sbmrl.games.tabular.catalogue import WORLDS, counterexample_1, counterexample_2, trembling
+from sbmrl.games.tabular.closed_forms import finite_horizon_optimum, finite_horizon_return
+from sbmrl.games.tabular.mdp import make_mdp, make_world
+from sbmrl.games.tabular.theory.bounds import certify
+from sbmrl.games.tabular.theory.equilibria import enumerate_equilibria
 
 DISCOUNT = 0.98  # 1/(1 − γ) is the poster's T
 RICH = np.geomspace(1.0, 1000.0, 13)

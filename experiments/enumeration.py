@@ -12,8 +12,8 @@ import numpy as np
 from common import FIGURES, GROUPS, Clock, finals, random_worlds, repeated, stacked
 
 import sbmrl
-from sbmrl.environments.closed_forms import finite_horizon_return
-from sbmrl.environments.tabular import TabularMDP
+from sbmrl.games.tabular.closed_forms import finite_horizon_return
+from sbmrl.games.tabular.mdp import TabularMDP
 
 NUM_RANDOM, TOLERANCE = 200, 1e-3
 SEEDS = 16

@@ -11,7 +11,7 @@ from common import Clock, clean, finals, fooled, repeated, save, stacked
 from matplotlib.figure import Figure
 
 import sbmrl
-from sbmrl.options import GradientOptions, PPOOptions
+from sbmrl.core.options import GradientOptions, PPOOptions
 
 SEEDS = 64
 BUDGETS = (2_048, 10_240, 30_720, 81_920, 250_000)

@@ -12,8 +12,8 @@ from common import finals as final_metrics
 from matplotlib.figure import Figure
 
 import sbmrl
-from sbmrl.formulations import FORMULATIONS, POSTER_FORMULATIONS
-from sbmrl.options import EvolutionOptions, ExactOptions, GradientOptions
+from sbmrl.core.formulation import FORMULATIONS, POSTER_FORMULATIONS
+from sbmrl.core.options import EvolutionOptions, ExactOptions, GradientOptions
 
 NUM_RANDOM, NUM_CONTEXTUAL, SEEDS = 1000, 200, 64
 INITIALS = ("uniform", "random", "truth")

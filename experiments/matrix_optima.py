@@ -7,10 +7,10 @@ import jax
 import numpy as np
 from common import FIGURES, Clock
 
-from sbmrl.environments.matrix_catalogue import GAMES, TWELVE_GAMES
-from sbmrl.environments.matrix_games import make_game
-from sbmrl.environments.matrix_values import TIE_BREAKING, led_by
-from sbmrl.theory.matrix_optima import deterministic_optimum, mixed_lower_bound
+from sbmrl.games.matrix.catalogue import GAMES, TWELVE_GAMES
+from sbmrl.games.matrix.rules import make_game
+from sbmrl.games.matrix.values import TIE_BREAKING, led_by
+from sbmrl.games.matrix.optima import deterministic_optimum, mixed_lower_bound
 
 LED = [(name, "row") for name in TWELVE_GAMES]  # symmetric: column earns as much as a leader
 LED += [(f"{name}_small_memory", "row") for name in TWELVE_GAMES]

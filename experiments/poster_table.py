@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
-from sbmrl.formulations import FORMULATIONS
+from sbmrl.core.formulation import FORMULATIONS
 from sbmrl.report.table import POSTER
 
 FOOLED, FINE, REFERENCE = "#d55e00", "#0072b2", "#222222"

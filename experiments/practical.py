@@ -10,7 +10,7 @@ from common import Clock, clean, finals, fooled, random_worlds, repeated, save, 
 from matplotlib.figure import Figure
 
 import sbmrl
-from sbmrl.options import GradientOptions
+from sbmrl.core.options import GradientOptions
 
 SEEDS, NUM_RANDOM = 64, 256
 RANDOM_START = GradientOptions(learning_rate=0.05, initial="random")

@@ -11,10 +11,10 @@ if sys.version_info < (3, 12):  # noqa: UP036  # a checkout on the path bypasses
     raise ImportError(f"sbmrl needs Python 3.12 or newer, as jax 0.11 does; this is Python {sys.version.split()[0]}")
 
 if TYPE_CHECKING:
-    from sbmrl.config import Experiment
-    from sbmrl.environments.tabular import TabularMDP, make_mdp, make_world, random_mdp
+    from sbmrl.core.experiment import Experiment
+    from sbmrl.games.tabular.mdp import TabularMDP, make_mdp, make_world, random_mdp
     from sbmrl.errors import InputError
-    from sbmrl.options import (
+    from sbmrl.core.options import (
         EvolutionOptions,
         ExactOptions,
         FitOptions,
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
         ImplicitOptions,
         PPOOptions,
     )
-    from sbmrl.presets import preset
-    from sbmrl.program import hyper_parameters, make_program, make_train
+    from sbmrl.experiment.presets import preset
+    from sbmrl.experiment.program import hyper_parameters, make_program, make_train
     from sbmrl.sweep.execute import Engine
     from sbmrl.sweep.load import load
     from sbmrl.sweep.plan import Axis, Plan, make_plan
     from sbmrl.sweep.run import Listener, run_plan
 
 _HOMES = {
-    "config": ("Experiment",),
-    "environments.tabular": ("TabularMDP", "make_mdp", "make_world", "random_mdp"),
+    "core.experiment": ("Experiment",),
+    "games.tabular.mdp": ("TabularMDP", "make_mdp", "make_world", "random_mdp"),
     "errors": ("InputError",),
-    "options": (
+    "core.options": (
         "EvolutionOptions",
         "ExactOptions",
         "FitOptions",
@@ -41,8 +41,8 @@ _HOMES = {
         "ImplicitOptions",
         "PPOOptions",
     ),
-    "presets": ("preset",),
-    "program": ("hyper_parameters", "make_program", "make_train"),
+    "experiment.presets": ("preset",),
+    "experiment.program": ("hyper_parameters", "make_program", "make_train"),
     "sweep.execute": ("Engine",),
     "sweep.load": ("load",),
     "sweep.plan": ("Axis", "Plan", "make_plan"),

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import tyro
 
-from sbmrl.checks import check, require_count
+from sbmrl.experiment.checks import check, require_count
 from sbmrl.commands.options import (
     Bench,
     Draw,
@@ -29,11 +29,11 @@ from sbmrl.commands.options import (
     Train,
     parse_distributed,
 )
-from sbmrl.config import SCHEMES, Experiment
+from sbmrl.core.experiment import SCHEMES, Experiment
 from sbmrl.errors import InputError, require, require_known
-from sbmrl.formulations import FORMULATIONS
-from sbmrl.options import LEARNERS, learner_name
-from sbmrl.presets import PRESETS, default_preset, preset
+from sbmrl.core.formulation import FORMULATIONS
+from sbmrl.core.options import LEARNERS, learner_name
+from sbmrl.experiment.presets import PRESETS, default_preset, preset
 
 COMMANDS: dict[str, tuple[type, str]] = {
     "reproduce": (Reproduce, "all four rows of the poster's table, or the games of Oracles & Followers"),

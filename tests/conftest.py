@@ -16,9 +16,9 @@ import dataclasses
 
 from hypothesis import settings
 
-from sbmrl.config import Experiment
-from sbmrl.options import EvolutionOptions, GradientOptions, PPOOptions, QLearningOptions
-from sbmrl.presets import preset
+from sbmrl.core.experiment import Experiment
+from sbmrl.core.options import EvolutionOptions, GradientOptions, PPOOptions, QLearningOptions
+from sbmrl.experiment.presets import preset
 
 settings.register_profile("sbmrl", deadline=None, max_examples=20, derandomize=True)
 settings.load_profile("sbmrl")

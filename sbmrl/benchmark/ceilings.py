@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from sbmrl.devices import make_mesh, map_over_devices
+from sbmrl.core.devices import make_mesh, map_over_devices
 
 _SIDE = {"cpu": 2048, "gpu": 8192, "tpu": 8192}  # of the square matrices of a device
 _NUMBERS = {"cpu": 2**25, "gpu": 2**28, "tpu": 2**28}  # copied on a device

@@ -15,13 +15,13 @@ import numpy as np
 from sbmrl.benchmark.ceilings import Ceilings
 from sbmrl.benchmark.counts import Work, together
 from sbmrl.benchmark.sides import PHASES, Side, SideName, make_side
-from sbmrl.config import Experiment, with_traced
-from sbmrl.devices import CPU_OPTIONS, over_devices
-from sbmrl.environments.tabular import make_world
+from sbmrl.core.experiment import Experiment, with_traced
+from sbmrl.core.devices import CPU_OPTIONS, over_devices
+from sbmrl.games.tabular.mdp import make_world
 from sbmrl.learners.ppo import Samples
-from sbmrl.program import Hyper, make_program
-from sbmrl.rollout import Trajectory
-from sbmrl.stackelberg import GameState
+from sbmrl.experiment.program import Hyper, make_program
+from sbmrl.core.rollout import Trajectory
+from sbmrl.core.stackelberg import GameState
 from sbmrl.sweep.execute import pack, seed_key, traced_values, unpack
 from sbmrl.sweep.memory import Layout, bytes_of_arrays, free_bytes, lay_out, room
 

@@ -6,16 +6,16 @@ from typing import Any, Literal, NamedTuple
 import jax
 
 from sbmrl.benchmark import counts
-from sbmrl.config import Experiment
-from sbmrl.environments.tabular import TabularMDP
+from sbmrl.core.experiment import Experiment
+from sbmrl.games.tabular.mdp import TabularMDP
 from sbmrl.learners.ppo import Samples, phases
-from sbmrl.options import FitOptions, PPOOptions
-from sbmrl.players import make_player
-from sbmrl.problems import follower_problem, leader_problem
-from sbmrl.rollout import Running, Trajectory
+from sbmrl.core.options import FitOptions, PPOOptions
+from sbmrl.core.players import make_player
+from sbmrl.core.problems import follower_problem, leader_problem
+from sbmrl.core.rollout import Running, Trajectory
 from sbmrl.schemes.contextual import pooled
-from sbmrl.solver import make_solver
-from sbmrl.stackelberg import GameState
+from sbmrl.experiment.solver import make_solver
+from sbmrl.core.stackelberg import GameState
 
 SideName = Literal["follower", "leader"]
 STAGES: dict[SideName, str] = {"follower": "pretrain", "leader": "play"}  # in which each of them learns

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from sbmrl.benchmark.ceilings import Ceilings
 from sbmrl.benchmark.phases import Phase
 from sbmrl.benchmark.wall_clock import WallClock
-from sbmrl.formulations import FORMULATIONS
-from sbmrl.report.plotting import COLOURS, DASHES, MARKERS, Drawing, clean, render
+from sbmrl.core.formulation import FORMULATIONS
+from sbmrl.display.plotting import COLOURS, DASHES, MARKERS, Drawing, clean, render
 from sbmrl.report.table import markdown_table
 
 Line = dict[str, Any]

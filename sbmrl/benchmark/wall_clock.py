@@ -12,8 +12,8 @@ import sys
 import time
 from typing import NamedTuple
 
-from sbmrl.config import Experiment
-from sbmrl.program import make_program
+from sbmrl.core.experiment import Experiment
+from sbmrl.experiment.program import make_program
 from sbmrl.sweep.execute import Compiled, Engine, Runs, Saved, all_runs, engine_for, part
 
 

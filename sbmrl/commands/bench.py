@@ -24,10 +24,10 @@ from sbmrl.benchmark.table import (
     to_markdown,
 )
 from sbmrl.benchmark.wall_clock import measure_wall_clock
-from sbmrl.checks import check
+from sbmrl.experiment.checks import check
 from sbmrl.commands.common import console, default_directory
 from sbmrl.commands.options import Bench
-from sbmrl.presets import preset
+from sbmrl.experiment.presets import preset
 from sbmrl.sweep import execute
 from sbmrl.sweep.files import create_directory, describe_machine, write_bytes, write_json, write_text
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from sbmrl.commands.watch import Watcher
-from sbmrl.environments.tabular import make_world
+from sbmrl.games.tabular.mdp import make_world
 from sbmrl.errors import InputError, require
 from sbmrl.report.tracking import Mode
 from sbmrl.sweep import execute

@@ -10,18 +10,18 @@ from rich.table import Table
 
 from sbmrl.commands.common import console
 from sbmrl.commands.options import Draw, Evaluate, List
-from sbmrl.config import SCHEMES
-from sbmrl.environments.catalogue import WORLDS
-from sbmrl.environments.matrix_catalogue import GAMES, VARIANTS
-from sbmrl.environments.tabular import make_world
+from sbmrl.core.experiment import SCHEMES
+from sbmrl.games.tabular.catalogue import WORLDS
+from sbmrl.games.matrix.catalogue import GAMES, VARIANTS
+from sbmrl.games.tabular.mdp import make_world
 from sbmrl.errors import InputError, require
-from sbmrl.formulations import FORMULATIONS
-from sbmrl.options import LEARNERS
-from sbmrl.presets import PRESETS
-from sbmrl.program import make_program
-from sbmrl.report.draw import Panel, draw_panels
-from sbmrl.report.panels import model_panels, world_panel
-from sbmrl.report.statistics import mean_interval
+from sbmrl.core.formulation import FORMULATIONS
+from sbmrl.core.options import LEARNERS
+from sbmrl.experiment.presets import PRESETS
+from sbmrl.experiment.program import make_program
+from sbmrl.games.tabular.draw import Panel, draw_panels
+from sbmrl.games.tabular.panels import model_panels, world_panel
+from sbmrl.display.statistics import mean_interval
 from sbmrl.sweep import execute
 from sbmrl.sweep.load import load
 from sbmrl.sweep.loaded_cell import LoadedCell

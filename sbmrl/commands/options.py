@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from sbmrl.config import Experiment
+from sbmrl.core.experiment import Experiment
 from sbmrl.errors import require
 
 

@@ -7,12 +7,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from sbmrl.commands.common import console, default_directory
 from sbmrl.commands.options import Theory
-from sbmrl.report import theory as report
+from sbmrl.games.tabular.theory import report
 from sbmrl.sweep import execute
 from sbmrl.sweep.files import create_directory, describe_machine, write_json, write_text
-from sbmrl.theory.check import check_theorems
-from sbmrl.theory.judge import THEOREMS
-from sbmrl.theory.search import tightest
+from sbmrl.games.tabular.theory.check import check_theorems
+from sbmrl.games.tabular.theory.judge import THEOREMS
+from sbmrl.games.tabular.theory.search import tightest
 
 _RANGES = {f"γ in ({low:g}, {high:g})": (low, high) for low, high in ((0.0, 0.99), (0.9, 0.99))}
 

@@ -12,16 +12,16 @@ from typing import Any
 
 from rich.table import Table
 
-from sbmrl import oracles_followers
+from sbmrl.games.matrix import programme as oracles_followers
 from sbmrl.commands.cluster import CellJob, Cluster
 from sbmrl.commands.common import console, default_directory
 from sbmrl.commands.options import Reproduce, RunOptions, SweepOptions, parse_distributed
 from sbmrl.commands.watch import Watcher, save_table
-from sbmrl.config import Experiment
-from sbmrl.environments.matrix_catalogue import TWELVE_GAMES
+from sbmrl.core.experiment import Experiment
+from sbmrl.games.matrix.catalogue import TWELVE_GAMES
 from sbmrl.errors import InputError
-from sbmrl.formulations import POSTER_FORMULATIONS
-from sbmrl.presets import preset
+from sbmrl.core.formulation import POSTER_FORMULATIONS
+from sbmrl.experiment.presets import preset
 from sbmrl.report.table import COLUMNS, POSTER_ENV, RESIDUAL_TOLERANCE, Row, caption, cells, certificate_lines
 from sbmrl.report.tracking import track_report
 from sbmrl.sweep import execute
@@ -52,7 +52,7 @@ def reproduce(config: Reproduce) -> None:
     name = config.preset or "oracles_followers"
     cells = oracles_followers.cells(name, (config.env,) if config.env else TWELVE_GAMES)
     if _run(Plan(cells, config.num_seeds, config.seed, config.chunk_size), out, config):
-        from sbmrl.report.oracles_followers import write  # here, so that a run does not wait for matplotlib
+        from sbmrl.games.matrix.programme_report import write  # here, so that a run does not wait for matplotlib
 
         for path in write(load(out), name, out):
             print(path)

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sbmrl.game import Outcome
-from sbmrl.learners.base import Info, Learner
-from sbmrl.options import EvolutionOptions
-from sbmrl.players import Params
+from sbmrl.core.game import Outcome
+from sbmrl.core.learner import Info, Learner
+from sbmrl.core.options import EvolutionOptions
+from sbmrl.core.players import Params
 
 
 class EvolutionState(NamedTuple):

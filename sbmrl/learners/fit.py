@@ -7,12 +7,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sbmrl.environments.base import Environment, auto_reset
-from sbmrl.learners.base import Info, Learner, Opponent, scan_minibatches
-from sbmrl.model_based.payoffs import Loss
-from sbmrl.options import FitOptions
-from sbmrl.players import Params
-from sbmrl.rollout import Running, rollout, start
+from sbmrl.core.environment import Environment, auto_reset
+from sbmrl.core.learner import Info, Learner, Opponent, scan_minibatches
+from sbmrl.games.tabular.payoffs import Loss
+from sbmrl.core.options import FitOptions
+from sbmrl.core.players import Params
+from sbmrl.core.rollout import Running, rollout, start
 
 
 class FitState(NamedTuple):

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sbmrl.game import Outcome, Profile, Strategy
-from sbmrl.learners.base import Info, Learner
-from sbmrl.options import EvolutionOptions, GradientOptions
-from sbmrl.players import Params
+from sbmrl.core.game import Outcome, Profile, Strategy
+from sbmrl.core.learner import Info, Learner
+from sbmrl.core.options import EvolutionOptions, GradientOptions
+from sbmrl.core.players import Params
 
 # Under the root, so that a leader may differentiate through a step whose gradient is 0.
 _DIFFERENTIABLE = {name: {"eps_root": 1e-16} for name in ("adabelief", "adam", "adamw", "amsgrad", "nadam", "radam")}

@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sbmrl.environments.base import Environment, auto_reset
-from sbmrl.learners.base import Info, Learner, Opponent, scan_minibatches
-from sbmrl.options import PPOOptions
-from sbmrl.players import Params, Player
-from sbmrl.rollout import Running, Trajectory, rollout, start
+from sbmrl.core.environment import Environment, auto_reset
+from sbmrl.core.learner import Info, Learner, Opponent, scan_minibatches
+from sbmrl.core.options import PPOOptions
+from sbmrl.core.players import Params, Player
+from sbmrl.core.rollout import Running, Trajectory, rollout, start
 
 
 class PPOState(NamedTuple):

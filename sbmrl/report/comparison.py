@@ -9,7 +9,7 @@ import polars as pl
 
 from sbmrl.errors import InputError
 from sbmrl.report.entries import Entry
-from sbmrl.report.statistics import aggregates, paired_improvement, performance_profile
+from sbmrl.display.statistics import aggregates, paired_improvement, performance_profile
 from sbmrl.report.table import bounds_of
 
 # Two programs round the same policy's value differently; this part of (optimal − uniform policy) is no difference.

@@ -9,8 +9,8 @@ from typing import Any
 import polars as pl
 
 from sbmrl.errors import InputError
-from sbmrl.options import learner_name
-from sbmrl.report.statistics import interquartile_mean_interval
+from sbmrl.core.options import learner_name
+from sbmrl.display.statistics import interquartile_mean_interval
 from sbmrl.report.table import Row, at_point, bounds_of, cell_rows, title
 from sbmrl.sweep.load import LoadedRun
 from sbmrl.sweep.loaded_cell import LoadedCell

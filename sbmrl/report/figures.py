@@ -11,7 +11,7 @@ from matplotlib.ticker import PercentFormatter
 
 from sbmrl.report.comparison import THRESHOLDS
 from sbmrl.report.entries import Entry
-from sbmrl.report.plotting import (
+from sbmrl.display.plotting import (
     BOUNDS,
     COLOURS,
     DASHES,

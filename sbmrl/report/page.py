@@ -8,7 +8,7 @@ import jinja2
 import markupsafe
 
 from sbmrl.errors import InputError, require
-from sbmrl.report.plotting import Drawing
+from sbmrl.display.plotting import Drawing
 from sbmrl.report.sections import overview, sections, title
 from sbmrl.report.summary import summarise, to_markdown
 from sbmrl.sweep.files import write_bytes, write_json, write_text

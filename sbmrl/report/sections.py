@@ -4,10 +4,10 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from sbmrl.formulations import FORMULATIONS
+from sbmrl.core.formulation import FORMULATIONS
 from sbmrl.report import figures
-from sbmrl.report.pictures import model_pictures
-from sbmrl.report.plotting import Drawing
+from sbmrl.games.tabular.pictures import model_pictures
+from sbmrl.display.plotting import Drawing
 from sbmrl.report.summary import (
     Summary,
     Table,

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from sbmrl.errors import require
 from sbmrl.report.comparison import THRESHOLDS, over_worlds, to_baselines, to_first_directory
 from sbmrl.report.entries import CellState, Entry, read_runs, run_labels
-from sbmrl.report.statistics import Aggregates
+from sbmrl.display.statistics import Aggregates
 from sbmrl.report.table import COLUMNS, Row, caption, cells, markdown_table, with_interval
 from sbmrl.sweep.load import LoadedRun
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from sbmrl.formulations import FORMULATIONS
-from sbmrl.report.statistics import Estimate, fraction_interval, interquartile_mean, mean_interval
+from sbmrl.core.formulation import FORMULATIONS
+from sbmrl.display.statistics import Estimate, fraction_interval, interquartile_mean, mean_interval
 from sbmrl.sweep.loaded_cell import LoadedCell
-from sbmrl.theory.bounds import Certificate
+from sbmrl.games.tabular.theory.bounds import Certificate
 
 # Mean and spread of five runs, sampled returns (the poster, section 4): simple_mdp_2, T = 50.
 POSTER_ENV = "simple_mdp_2"

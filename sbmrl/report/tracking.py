@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from sbmrl.config import to_dict
+from sbmrl.core.experiment import to_dict
 from sbmrl.sweep.execute import Progress
 from sbmrl.sweep.plan import CellPlan
 

@@ -9,10 +9,10 @@ from typing import Any
 
 import jax
 
-from sbmrl.game import Profile, Strategy
-from sbmrl.learners.base import Learner
-from sbmrl.problems import Leaders
-from sbmrl.schemes.base import Scheme, no_residual
+from sbmrl.core.game import Profile, Strategy
+from sbmrl.core.learner import Learner
+from sbmrl.core.problems import Leaders
+from sbmrl.core.scheme import Scheme, no_residual
 
 
 def pooled(key: jax.Array, leaders: Leaders, pool_size: int) -> Leaders:

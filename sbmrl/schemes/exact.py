@@ -8,10 +8,10 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from sbmrl.game import Profile, Strategy
-from sbmrl.learners.base import Info
-from sbmrl.problems import Leaders
-from sbmrl.schemes.base import Scheme
+from sbmrl.core.game import Profile, Strategy
+from sbmrl.core.learner import Info
+from sbmrl.core.problems import Leaders
+from sbmrl.core.scheme import Scheme
 
 
 def exact(respond: Callable[[jax.Array, Profile], Strategy], draws: bool) -> Scheme:

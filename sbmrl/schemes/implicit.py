@@ -5,10 +5,10 @@ The leader's total derivative goes through the fixed point, not through the iter
 
 import jax
 
-from sbmrl.game import Profile, SoftResponse, Strategy
-from sbmrl.learners.base import Info
-from sbmrl.problems import Leaders
-from sbmrl.schemes.base import Scheme
+from sbmrl.core.game import Profile, SoftResponse, Strategy
+from sbmrl.core.learner import Info
+from sbmrl.core.problems import Leaders
+from sbmrl.core.scheme import Scheme
 
 
 def implicit(response: SoftResponse) -> Scheme:

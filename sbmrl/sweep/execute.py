@@ -14,11 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sbmrl import threefry
-from sbmrl.config import Experiment, traced_fields
-from sbmrl.devices import CPU_OPTIONS, CPU_OPTIONS_TINY_SUMS, over_devices
-from sbmrl.program import Hyper, Program, StageProgram, finish_key
-from sbmrl.stackelberg import GameState
+from sbmrl.core import threefry
+from sbmrl.core.experiment import Experiment, traced_fields
+from sbmrl.core.devices import CPU_OPTIONS, CPU_OPTIONS_TINY_SUMS, over_devices
+from sbmrl.experiment.program import Hyper, Program, StageProgram, finish_key
+from sbmrl.core.stackelberg import GameState
 from sbmrl.sweep.memory import Room, bytes_of, bytes_of_arrays, first_guess, free_bytes, lay_out, room
 from sbmrl.sweep.processes import gather, smallest
 

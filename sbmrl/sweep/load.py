@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 import polars as pl
 
-from sbmrl.checks import check
-from sbmrl.config import from_dict
+from sbmrl.experiment.checks import check
+from sbmrl.core.experiment import from_dict
 from sbmrl.errors import InputError, require, require_known
 from sbmrl.sweep.loaded_cell import Agent, LoadedCell
 from sbmrl.sweep.plan import Axis, CellPlan
-from sbmrl.worlds import read_world
+from sbmrl.experiment.worlds import read_world
 
 Frames = Literal["polars", "pandas"]
 

@@ -10,17 +10,17 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
-from sbmrl.config import Experiment, formulation_of
+from sbmrl.core.experiment import Experiment, formulation_of
 from sbmrl.errors import InputError, require, require_known
-from sbmrl.game import at_time
-from sbmrl.program import make_program
-from sbmrl.solver import make_game
-from sbmrl.stackelberg import GameState
+from sbmrl.core.game import at_time
+from sbmrl.experiment.program import make_program
+from sbmrl.experiment.solver import make_game
+from sbmrl.core.stackelberg import GameState
 from sbmrl.sweep import store
 from sbmrl.sweep.checkpoint import damage, newest, read_state
 from sbmrl.sweep.execute import Runs, abstract_states, all_runs, part, traced_values, unpack
 from sbmrl.sweep.plan import CellPlan
-from sbmrl.worlds import World
+from sbmrl.experiment.worlds import World
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ import jax
 import psutil
 from jax.sharding import Mesh
 
-from sbmrl.devices import make_mesh, map_over_devices
+from sbmrl.core.devices import make_mesh, map_over_devices
 
 _SHARE = 0.5  # of the free memory; results, checkpoints and the rest of the machine need some too
 _CPU_BYTES = 2**28  # of a batch on a device: a larger one gains nothing and is saved less often

@@ -7,10 +7,10 @@ import typing
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from sbmrl.checks import check, require_count
-from sbmrl.config import Experiment, to_dict, traced_fields, with_traced
+from sbmrl.experiment.checks import check, require_count
+from sbmrl.core.experiment import Experiment, to_dict, traced_fields, with_traced
 from sbmrl.errors import InputError, require, require_known
-from sbmrl.formulations import FORMULATIONS
+from sbmrl.core.formulation import FORMULATIONS
 
 
 class Axis(NamedTuple):

@@ -10,14 +10,14 @@ from typing import NamedTuple
 import polars as pl
 
 from sbmrl.errors import InputError, require
-from sbmrl.program import make_program
+from sbmrl.experiment.program import make_program
 from sbmrl.sweep import checkpoint, store
 from sbmrl.sweep.execute import Cell, Compiled, Engine, Progress, Runs, Saved, all_runs, engine_for, part
 from sbmrl.sweep.files import create_directory, locked, log_start, write_json, write_parquet
 from sbmrl.sweep.memory import is_out_of_memory
 from sbmrl.sweep.plan import CellPlan, Plan, difference
 from sbmrl.sweep.processes import any_of, is_first, on_first, tell
-from sbmrl.worlds import World, world_of
+from sbmrl.experiment.worlds import World, world_of
 
 
 class PreemptedError(Exception):

@@ -23,15 +23,15 @@ import jax
 import numpy as np
 import polars as pl
 
-from sbmrl.config import to_dict
+from sbmrl.core.experiment import to_dict
 from sbmrl.errors import InputError
-from sbmrl.options import learner_name
+from sbmrl.core.options import learner_name
 from sbmrl.sweep.checkpoint import damage, write_manifest, write_state
 from sbmrl.sweep.execute import Cell, Progress, Runs
 from sbmrl.sweep.files import describe_machine, write_json, write_parquet
 from sbmrl.sweep.plan import CellPlan, Plan
 from sbmrl.sweep.processes import on_first
-from sbmrl.worlds import World, to_plain
+from sbmrl.experiment.worlds import World, to_plain
 
 # What the results of every kind of game have; what one kind has beside them stands behind.
 RESULT_COLUMNS = (

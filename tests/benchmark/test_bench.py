@@ -10,7 +10,7 @@ from sbmrl.benchmark.counts import Work
 from sbmrl.benchmark.phases import Phase
 from sbmrl.benchmark.wall_clock import measure_wall_clock
 from sbmrl.cli import main
-from sbmrl.program import make_program
+from sbmrl.experiment.program import make_program
 from sbmrl.sweep import execute, memory
 
 pytestmark = pytest.mark.xdist_group("cli")

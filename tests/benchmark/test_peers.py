@@ -19,7 +19,7 @@ from peer_sbmrl_follower import follower_experiment
 from peer_sides import Side, Worker, alternate, compare_speeds, join_curves, start_side
 
 from sbmrl.errors import InputError
-from sbmrl.options import PPOOptions
+from sbmrl.core.options import PPOOptions
 
 WORKER = """
 import sys

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from conftest import tiny_experiment
 
-from sbmrl.devices import make_mesh, map_over_devices
-from sbmrl.program import make_program
+from sbmrl.core.devices import make_mesh, map_over_devices
+from sbmrl.experiment.program import make_program
 from sbmrl.sweep import memory
 from sbmrl.sweep.execute import Engine, all_runs
 

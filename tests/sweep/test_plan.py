@@ -5,7 +5,7 @@ import json
 import pytest
 
 from sbmrl.errors import InputError
-from sbmrl.presets import preset
+from sbmrl.experiment.presets import preset
 from sbmrl.sweep.plan import Axis, difference, make_plan, parse_axis
 
 

@@ -1,0 +1,1 @@
+"""What all games share: the idea, and no concrete part of it."""

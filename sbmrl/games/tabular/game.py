@@ -1,0 +1,172 @@
+"""The game of model-based RL on a tabular world: two seats, their strategies, queries and random players.
+
+A policy's strategy is its table π `[S, A]` (with a clock `[T, S, A]`), a model's its table P̂ `[S, A, S]`; collected
+data are (weighted) counts of transitions `[S, A, S]`. The policy answers states with actions, the model answers
+state–action pairs with a distribution over next states.
+"""
+
+import functools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sbmrl.games.tabular.closed_forms import finite_horizon_occupancy, finite_horizon_optimum, uniform_policy
+from sbmrl.games.tabular.mdp import TabularMDP, sample_row, with_transition
+from sbmrl.core.game import Game, Seat, Strategy, at_time, random_rows
+from sbmrl.games.tabular.measures import PLAYED, make_measures
+from sbmrl.games.tabular.payoffs import Loss, Measurement, Play, payoffs
+from sbmrl.games.tabular.responses import best_response, sample_transitions, soft_response
+
+
+class TabularSeatState(NamedTuple):
+    """Where a played episode stands.
+
+    Attributes:
+        state: `[]` current state s.
+        action: `[]` action that the driver has chosen in s (the model's seat answers it; unused by the policy's).
+        time: `[]` decisions made so far.
+        total_loss: `[]` sum of the model's losses so far.
+        other: the table that answers for the other side in this episode.
+        play: the kind of episode.
+    """
+
+    state: jax.Array
+    action: jax.Array
+    time: jax.Array
+    total_loss: jax.Array
+    other: Strategy
+    play: Play
+
+
+def _transition(key: jax.Array, mdp: TabularMDP, loss: Loss, now: TabularSeatState, action, predicted):
+    """One move of either seat: `(s', step rewards, total loss, terminated)`."""
+    true_row = mdp.transition[now.state, action]
+    next_state = sample_row(key, jnp.where(now.play.in_model, predicted, true_row))
+    total_loss = now.total_loss + loss.sampled(true_row, predicted, next_state)
+    terminated = jnp.array(mdp.terminal)[next_state]
+    ended = terminated | (now.time + 1 >= mdp.horizon)
+    mean_loss = total_loss / (now.time + 1)
+    earned = {"return": mdp.reward[now.state, action, next_state], "fit": jnp.where(ended, -mean_loss, 0.0)}
+    return next_state, earned, total_loss, terminated
+
+
+def _policy_seat(mdp: TabularMDP, loss: Loss) -> Seat:
+    deciding = mdp.decision_states
+    one_hot = np.eye(mdp.num_states)
+
+    def reset(key: jax.Array, model: Strategy, play: Play) -> TabularSeatState:
+        return TabularSeatState(
+            sample_row(key, mdp.initial), jnp.int32(0), jnp.int32(0), jnp.zeros_like(mdp.initial[0]), model, play
+        )
+
+    def step(key: jax.Array, now: TabularSeatState, answer: jax.Array):
+        predicted = now.other[now.state, answer]
+        next_state, earned, total_loss, terminated = _transition(key, mdp, loss, now, answer, predicted)
+        now = now._replace(state=next_state, time=now.time + 1, total_loss=total_loss)
+        return now, earned, terminated, {"next_state": next_state}
+
+    def fill(rows: jax.Array) -> Strategy:
+        return uniform_policy(mdp).at[deciding].set(rows)
+
+    return Seat(
+        jnp.asarray(one_hot[deciding]),
+        lambda now: jnp.asarray(one_hot)[now.state],
+        reset,
+        step,
+        table=lambda outputs: fill(jax.nn.softmax(outputs)),
+        rows=lambda policy: policy[deciding],
+        heard=lambda answers: fill(jax.nn.one_hot(answers, mdp.num_actions)),
+        num_outputs=mdp.num_actions,
+        head="categorical",
+    )
+
+
+def _model_seat(mdp: TabularMDP, loss: Loss) -> Seat:
+    states, actions = (
+        index.ravel() for index in np.meshgrid(mdp.decision_states, range(mdp.num_actions), indexing="ij")
+    )
+
+    of_state, of_action = jnp.asarray(np.eye(mdp.num_states)), jnp.asarray(np.eye(mdp.num_actions))
+    queries = np.concatenate([np.eye(mdp.num_states)[states], np.eye(mdp.num_actions)[actions]], axis=-1)
+
+    def reset(key: jax.Array, policy: Strategy, play: Play) -> TabularSeatState:
+        key_state, key_action, key_random = jax.random.split(key, 3)
+        state = sample_row(key_state, mdp.initial)
+        driver = jnp.where(play.random_driver, random_rows(key_random, policy.shape[-2:]), policy)
+        action = sample_row(key_action, at_time(driver, jnp.int32(0))[state])
+        return TabularSeatState(state, action, jnp.int32(0), jnp.zeros_like(mdp.initial[0]), driver, play)
+
+    def step(key: jax.Array, now: TabularSeatState, answer: jax.Array):
+        key_next, key_action = jax.random.split(key)
+        predicted = jax.nn.softmax(answer)
+        next_state, earned, total_loss, terminated = _transition(key_next, mdp, loss, now, now.action, predicted)
+        action = sample_row(key_action, at_time(now.other, now.time + 1)[next_state])
+        now = now._replace(state=next_state, action=action, time=now.time + 1, total_loss=total_loss)
+        return now, earned, terminated, {"next_state": next_state}
+
+    def table(outputs: jax.Array) -> Strategy:
+        rows = jnp.zeros_like(mdp.transition).at[states, actions].set(jax.nn.softmax(outputs))
+        return with_transition(mdp, rows).transition
+
+    return Seat(
+        jnp.asarray(queries),
+        lambda now: jnp.concatenate([of_state[now.state], of_action[now.action]]),
+        reset,
+        step,
+        table=table,
+        rows=lambda model: model[states, actions],
+        heard=table,
+        num_outputs=mdp.num_states,
+        head="gaussian",
+    )
+
+
+@functools.partial(jax.jit, static_argnames="num_policies")  # else it would be compiled operation by operation
+def _random_occupancy(mdp: TabularMDP, num_policies: int) -> jax.Array:
+    policies = random_rows(jax.random.key(0), (num_policies, mdp.num_states, mdp.num_actions))
+    return jax.vmap(finite_horizon_occupancy, (None, 0))(mdp, policies).mean(0)
+
+
+def model_based_game(mdp: TabularMDP, loss: Loss, mixed_leaders: bool = False, num_random_policies: int = 256) -> Game:
+    """The game on `mdp`, with random players drawn from Dirichlet(1) rows.
+
+    A policy is heard through one sampled action per state, or with `mixed_leaders` through its probabilities. The
+    exact `random_fit` averages over `num_random_policies` policies drawn once from a fixed key, so that it is a fixed
+    function of the model.
+    """
+    deciding = mdp.decision_states
+    policy_shape = (mdp.num_states, mdp.num_actions)
+    measurement = Measurement(mdp, loss, _random_occupancy(mdp, num_random_policies))
+
+    def heard_policy(key: jax.Array, policy: Strategy) -> Strategy:
+        if mixed_leaders:
+            return policy
+        actions = jax.vmap(sample_row)(jax.random.split(key, mdp.num_states), policy)
+        return jax.nn.one_hot(actions, mdp.num_actions)
+
+    priors = {
+        "policy": lambda key: random_rows(key, policy_shape),
+        "model": lambda key: with_transition(mdp, random_rows(key, mdp.transition.shape)).transition,
+    }
+    heard = {"policy": heard_policy, "model": lambda key, model: model}
+    return Game(
+        mdp.horizon,
+        seats={"policy": _policy_seat(mdp, loss), "model": _model_seat(mdp, loss)},
+        payoffs=payoffs(measurement),
+        priors=priors,
+        heard=heard,
+        describe={role: lambda strategy: strategy[deciding].ravel() for role in ("policy", "model")},
+        played=PLAYED,
+        reference={"policy": lambda: finite_horizon_optimum(mdp).policy, "model": lambda: mdp.transition},
+        best_response=functools.partial(best_response, measurement),
+        soft_response=functools.partial(soft_response, mdp),
+        measures=lambda formulation: make_measures(measurement, formulation, priors, heard),
+        collect=functools.partial(_collect, mdp),
+    )
+
+
+def _collect(mdp: TabularMDP, key: jax.Array, num_transitions: int, policy: Strategy | None) -> jax.Array:
+    policy = uniform_policy(mdp) if policy is None else policy
+    return sample_transitions(key, mdp, policy, num_transitions)

@@ -1,0 +1,92 @@
+"""The learned models of a report, drawn as MDPs beside the world: a typical run of each cell, and a fooled one."""
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import polars as pl
+
+from sbmrl.games.tabular.mdp import TabularMDP
+from sbmrl.games.tabular.draw import draw_panels
+from sbmrl.report.entries import Entry
+from sbmrl.games.tabular.panels import model_panels
+from sbmrl.display.plotting import Drawing
+from sbmrl.sweep.store import finished_chunks
+
+MOST_STATES = 5  # with more, the arrows cover each other
+MOST_PICTURES = 6
+
+
+class _Wanted(NamedTuple):
+    """A run to draw: its entry, its seed, and in words why it."""
+
+    entry: Entry
+    seed: int
+    why: str
+
+
+def model_pictures(entries: Sequence[Entry]) -> tuple[list[Drawing], list[str]]:
+    """The pictures, and in sentences what is left out; runs of matrix games have no world model.
+
+    Raises:
+        InputError: a file is damaged.
+    """
+    first: dict[tuple[int, str], Entry] = {}
+    for entry in entries:
+        if len(entry.finite) and isinstance(entry.cell.world, TabularMDP):
+            first.setdefault((entry.run, entry.cell.name), entry)
+    left_out = []
+    large = dict.fromkeys(e.world for e in first.values() if _num_states(e) > MOST_STATES)
+    if large:
+        left_out.append(f"Worlds of more than {MOST_STATES} states are not drawn: {', '.join(large)}.")
+    bare = [key for key, entry in first.items() if not finished_chunks(entry.cell.directory)]
+    if bare:
+        left_out.append(f"Without chunks/ there are no models to draw: {', '.join(name for _, name in bare)}.")
+    kept = [entry for key, entry in first.items() if entry.world not in large and key not in bare]
+    wanted = [run for entry in kept for run in _runs(entry)]
+    if len(wanted) > MOST_PICTURES:
+        left_out.append(f"Drawn: {MOST_PICTURES} of {len(wanted)} models; `sbmrl draw` draws any other.")
+    return [_picture(number, run) for number, run in enumerate(_spread(wanted))], left_out
+
+
+def _num_states(entry: Entry) -> int:
+    world = entry.cell.world
+    return world.num_states if isinstance(world, TabularMDP) else 0
+
+
+def _runs(entry: Entry) -> list[_Wanted]:
+    """The run at the median exact return, and the first fooled run if that one is not fooled."""
+    ordered = entry.finite.sort("exact_return", "seed")
+    middle = ordered.row((len(ordered) - 1) // 2, named=True)
+    kind = "fooled, " if middle["fooled"] else ""
+    found = [_Wanted(entry, middle["seed"], f"{kind}at the median exact return, {middle['exact_return']:.2f}")]
+    others = entry.finite.filter(pl.col("fooled") > 0).sort("seed")
+    if len(others) and not middle["fooled"]:
+        run = others.row(0, named=True)
+        found.append(_Wanted(entry, run["seed"], f"fooled, exact return {run['exact_return']:.2f}"))
+    return found
+
+
+def _spread(wanted: Sequence[_Wanted]) -> list[_Wanted]:
+    """The first pictures, where one of each formulation comes before a second one of any."""
+    seen: dict[str, int] = {}
+    turns = []
+    for run in wanted:
+        name = run.entry.identity["formulation"]
+        turns.append(seen.setdefault(name, 0))
+        seen[name] += 1
+    chosen = sorted(range(len(wanted)), key=lambda i: (turns[i], i))[:MOST_PICTURES]
+    return [wanted[i] for i in sorted(chosen)]
+
+
+def _picture(number: int, run: _Wanted) -> Drawing:
+    entry, cell = run.entry, run.entry.cell
+    panels = model_panels(cell, cell.find(run.seed, **entry.point))
+    with tempfile.TemporaryDirectory() as where:
+        svg, png = (path.read_bytes() for path in draw_panels(panels, Path(where) / "model"))
+    note = (
+        f"Left the world, right the learned model, both with the run's policy (bold); arrows carry probability and "
+        f"(reward). {entry.label}: seed {run.seed}, {run.why}."
+    )
+    return Drawing(f"model-{number + 1}", f"World and learned model: {entry.label}", note, svg, png)
