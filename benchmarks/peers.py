@@ -30,8 +30,8 @@ from peer_serve import Answer
 from peer_sides import Side, alternate, compare_speeds, join_curves, start_side
 
 import sbmrl
+from sbmrl.core.files import write_bytes, write_json
 from sbmrl.errors import InputError, require
-from sbmrl.sweep.files import write_bytes, write_json
 
 HERE = Path(__file__).resolve().parent
 

@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 
 import sbmrl
 from sbmrl.core.devices import make_mesh, map_over_devices
+from sbmrl.display.statistics import fraction_interval
 from sbmrl.games.tabular.catalogue import WORLDS
 from sbmrl.games.tabular.mdp import TabularMDP
-from sbmrl.display.statistics import fraction_interval
 from sbmrl.sweep.execute import prepare_devices, seed_keys
 
 prepare_devices()  # before anything here touches a device

@@ -8,9 +8,9 @@ import numpy as np
 from common import FIGURES, Clock
 
 from sbmrl.games.matrix.catalogue import GAMES, TWELVE_GAMES
+from sbmrl.games.matrix.optima import deterministic_optimum, mixed_lower_bound
 from sbmrl.games.matrix.rules import make_game
 from sbmrl.games.matrix.values import TIE_BREAKING, led_by
-from sbmrl.games.matrix.optima import deterministic_optimum, mixed_lower_bound
 
 LED = [(name, "row") for name in TWELVE_GAMES]  # symmetric: column earns as much as a leader
 LED += [(f"{name}_small_memory", "row") for name in TWELVE_GAMES]

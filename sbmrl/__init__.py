@@ -12,18 +12,26 @@ if sys.version_info < (3, 12):  # noqa: UP036  # a checkout on the path bypasses
 
 if TYPE_CHECKING:
     from sbmrl.core.experiment import Experiment
-    from sbmrl.games.tabular.mdp import TabularMDP, make_mdp, make_world, random_mdp
+    from sbmrl.core.formulation import FormulationRow
+    from sbmrl.core.parts import GameKind, LearnerKind, Programme, SchemeKind
+    from sbmrl.core.registry import register
     from sbmrl.errors import InputError
-    from sbmrl.core.options import (
-        EvolutionOptions,
-        ExactOptions,
-        FitOptions,
-        GradientOptions,
-        ImplicitOptions,
-        PPOOptions,
-    )
+    from sbmrl.experiment.plugins import load_plugin
     from sbmrl.experiment.presets import preset
     from sbmrl.experiment.program import hyper_parameters, make_program, make_train
+    from sbmrl.games.matrix.options import ReplyOptions
+    from sbmrl.games.matrix.q_learning import QLearningOptions
+    from sbmrl.games.tabular.mdp import TabularMDP, make_mdp, make_world, random_mdp
+    from sbmrl.games.tabular.options import ConditionalsOptions, PlanOptions, SoftOptions
+    from sbmrl.learners.evolution import EvolutionOptions
+    from sbmrl.learners.fit import FitOptions
+    from sbmrl.learners.gradient import GradientOptions
+    from sbmrl.learners.policy_gradient import PolicyGradientOptions
+    from sbmrl.learners.ppo import PPOOptions
+    from sbmrl.schemes.contextual import ContextualOptions
+    from sbmrl.schemes.exact import ExactOptions
+    from sbmrl.schemes.implicit import ImplicitOptions
+    from sbmrl.schemes.inner_outer import InnerOuterOptions
     from sbmrl.sweep.execute import Engine
     from sbmrl.sweep.load import load
     from sbmrl.sweep.plan import Axis, Plan, make_plan
@@ -31,18 +39,26 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "core.experiment": ("Experiment",),
-    "games.tabular.mdp": ("TabularMDP", "make_mdp", "make_world", "random_mdp"),
+    "core.formulation": ("FormulationRow",),
+    "core.parts": ("GameKind", "LearnerKind", "Programme", "SchemeKind"),
+    "core.registry": ("register",),
     "errors": ("InputError",),
-    "core.options": (
-        "EvolutionOptions",
-        "ExactOptions",
-        "FitOptions",
-        "GradientOptions",
-        "ImplicitOptions",
-        "PPOOptions",
-    ),
+    "experiment.plugins": ("load_plugin",),
     "experiment.presets": ("preset",),
     "experiment.program": ("hyper_parameters", "make_program", "make_train"),
+    "games.matrix.options": ("ReplyOptions",),
+    "games.matrix.q_learning": ("QLearningOptions",),
+    "games.tabular.mdp": ("TabularMDP", "make_mdp", "make_world", "random_mdp"),
+    "games.tabular.options": ("ConditionalsOptions", "PlanOptions", "SoftOptions"),
+    "learners.evolution": ("EvolutionOptions",),
+    "learners.fit": ("FitOptions",),
+    "learners.gradient": ("GradientOptions",),
+    "learners.policy_gradient": ("PolicyGradientOptions",),
+    "learners.ppo": ("PPOOptions",),
+    "schemes.contextual": ("ContextualOptions",),
+    "schemes.exact": ("ExactOptions",),
+    "schemes.implicit": ("ImplicitOptions",),
+    "schemes.inner_outer": ("InnerOuterOptions",),
     "sweep.execute": ("Engine",),
     "sweep.load": ("load",),
     "sweep.plan": ("Axis", "Plan", "make_plan"),
@@ -52,20 +68,34 @@ _MODULES = {name: f"sbmrl.{module}" for module, names in _HOMES.items() for name
 
 __all__ = [
     "Axis",
+    "ConditionalsOptions",
+    "ContextualOptions",
     "Engine",
     "EvolutionOptions",
     "ExactOptions",
     "Experiment",
     "FitOptions",
+    "FormulationRow",
+    "GameKind",
     "GradientOptions",
     "ImplicitOptions",
+    "InnerOuterOptions",
     "InputError",
+    "LearnerKind",
     "Listener",
     "PPOOptions",
     "Plan",
+    "PlanOptions",
+    "PolicyGradientOptions",
+    "Programme",
+    "QLearningOptions",
+    "ReplyOptions",
+    "SchemeKind",
+    "SoftOptions",
     "TabularMDP",
     "hyper_parameters",
     "load",
+    "load_plugin",
     "make_mdp",
     "make_plan",
     "make_program",
@@ -73,6 +103,7 @@ __all__ = [
     "make_world",
     "preset",
     "random_mdp",
+    "register",
     "run_plan",
 ]
 __version__ = "0.1.0"

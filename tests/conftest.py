@@ -17,31 +17,41 @@ import dataclasses
 from hypothesis import settings
 
 from sbmrl.core.experiment import Experiment
-from sbmrl.core.options import EvolutionOptions, GradientOptions, PPOOptions, QLearningOptions
 from sbmrl.experiment.presets import preset
 
 settings.register_profile("sbmrl", deadline=None, max_examples=20, derandomize=True)
 settings.load_profile("sbmrl")
 
+_TINY = {
+    "total_steps": 64,
+    "num_environments": 4,
+    "num_steps": 8,
+    "minibatch_size": 16,
+    "num_epochs": 2,
+    "num_updates": 4,
+    "population_size": 4,
+    "actor_hidden": (8,),
+    "hidden": (8,),
+}
+
 
 def tiny_experiment(formulation: str, scheme: str = "contextual", learner: str | None = None, **changes) -> Experiment:
-    """A complete experiment of a few updates: everything happens, nothing is learned."""
+    """A complete experiment of a few updates: everything happens, nothing is learned.
+
+    `changes` are those of `Experiment.replace`.
+    """
     experiment = preset("fast", formulation, scheme, learner)
-    sizes = {"num_records": 2, "num_leader_pool": 8, "num_random_leaders": 4, "num_eval_episodes": 3}
-    parts = {"leader": tiny_options(experiment.leader), "follower": tiny_options(experiment.follower)}
-    inner = {"num_inner_steps": 3, "unroll": min(experiment.unroll, 2)}
-    return dataclasses.replace(experiment, **parts | sizes | inner | changes)
+    sizes = {"num_records": 2, "num_random_leaders": 4, "num_eval_episodes": 3, "leader": tiny_options(experiment.leader)}
+    own = {"num_leader_pool": 8, "num_inner_steps": 3, "unroll": min(getattr(experiment.scheme, "unroll", 0), 2)}
+    sizes |= {name: value for name, value in own.items() if hasattr(experiment.scheme, name)}
+    if hasattr(experiment.scheme, "follower"):
+        sizes["follower"] = tiny_options(experiment.scheme.follower)
+    return experiment.replace(**sizes | changes)
 
 
 def tiny_options(options):
     """The same options with a budget of two updates or so."""
-    if isinstance(options, GradientOptions | EvolutionOptions):
-        small = {"population_size": 4} if isinstance(options, EvolutionOptions) else {}
-        return dataclasses.replace(options, num_updates=4, hidden=(8,), **small)
-    if isinstance(options, QLearningOptions):
-        return dataclasses.replace(options, num_episodes=2)
-    if not hasattr(options, "total_steps"):
-        return options
-    small = {"total_steps": 64, "num_environments": 4, "num_steps": 8, "minibatch_size": 16, "num_epochs": 2}
-    hidden = {"actor_hidden": (8,)} if isinstance(options, PPOOptions) else {"hidden": (8,)}
-    return dataclasses.replace(options, **small, **hidden)
+    small = {field.name: _TINY[field.name] for field in dataclasses.fields(options) if field.name in _TINY}
+    if hasattr(options, "num_episodes") and options.num_episodes:
+        small["num_episodes"] = 2
+    return dataclasses.replace(options, **small)

@@ -16,9 +16,9 @@ from sbmrl.cli import main, parse_sweep, parse_train
 from sbmrl.commands import training
 from sbmrl.core.formulation import FORMULATIONS, POSTER_FORMULATIONS
 from sbmrl.core.options import EvolutionOptions, FitOptions, GradientOptions, PPOOptions
+from sbmrl.games.tabular.theory.bounds import Certificate
 from sbmrl.report import tracking
 from sbmrl.sweep.store import RESULT_COLUMNS
-from sbmrl.games.tabular.theory.bounds import Certificate
 
 pytestmark = pytest.mark.xdist_group("cli")  # so that one worker makes the runs that several tests read
 

@@ -20,7 +20,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import NamedTuple
 
-from sbmrl.core.options import PPOOptions
+from sbmrl.learners.ppo import PPOOptions
 
 _ACTIVATION_SLOPE = 3
 # The global norm g², Σ: 2; the clip g/|g|·max: 2; m ← β₁m + (1−β₁)g: 3; v ← β₂v + (1−β₂)g²: 4; both over 1 − βᵗ: 2;

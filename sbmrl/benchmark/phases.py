@@ -15,13 +15,14 @@ import numpy as np
 from sbmrl.benchmark.ceilings import Ceilings
 from sbmrl.benchmark.counts import Work, together
 from sbmrl.benchmark.sides import PHASES, Side, SideName, make_side
-from sbmrl.core.experiment import Experiment, with_traced
 from sbmrl.core.devices import CPU_OPTIONS, over_devices
-from sbmrl.games.tabular.mdp import make_world
-from sbmrl.learners.ppo import Samples
-from sbmrl.experiment.program import Hyper, make_program
+from sbmrl.core.experiment import Experiment
+from sbmrl.core.options import with_traced
 from sbmrl.core.rollout import Trajectory
 from sbmrl.core.stackelberg import GameState
+from sbmrl.experiment.program import Hyper, make_program
+from sbmrl.experiment.solver import world_of
+from sbmrl.learners.ppo import Samples
 from sbmrl.sweep.execute import pack, seed_key, traced_values, unpack
 from sbmrl.sweep.memory import Layout, bytes_of_arrays, free_bytes, lay_out, room
 
@@ -93,10 +94,10 @@ def _prepare(
     experiment: Experiment, name: SideName, num_seeds: int
 ) -> tuple[Mapping[str, Callable[..., Any]], Any, Mapping[str, Work]]:
     """The phases as programs of the state `[W, ...]` and what they are given, that state, and the work of each."""
-    mdp, fixed = make_world(experiment.env), traced_values(experiment)
-    program = make_program(experiment, mdp)
+    world, fixed = world_of(experiment), traced_values(experiment)
+    program = make_program(experiment, world)
     like = jax.eval_shape(program.init, jax.random.key(0), fixed)
-    layout = _layout(make_side(experiment, mdp, name), like, num_seeds)
+    layout = _layout(make_side(experiment, world, name), like, num_seeds)
     seeds = jax.device_put(np.arange(layout.width, dtype=np.int32), over_devices(layout.mesh))
 
     def compiled(function: Callable[..., Any], num_arrays: int) -> Callable[..., Any]:
@@ -105,7 +106,7 @@ def _prepare(
 
     def phase(call: Callable[..., Any]) -> Callable[..., Any]:
         def run(seed: jax.Array, fixed: Hyper, packed: Any, *given: Any) -> Any:
-            side = make_side(with_traced(experiment, fixed), mdp, name)
+            side = make_side(with_traced(experiment, fixed), world, name)
             return pack(call(side, seed_key(0, seed), unpack(packed, like), *given))
 
         return run
@@ -117,7 +118,7 @@ def _prepare(
         "update": compiled(phase(_update), 3),
         WHOLE: compiled(phase(lambda side, key, state: side.whole(key, state)), 1),
     }
-    work = make_side(experiment, mdp, name).work
+    work = make_side(experiment, world, name).work
     return programs, start(), {**work, WHOLE: together(work.values())}
 
 

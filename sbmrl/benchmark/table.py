@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from sbmrl.benchmark.ceilings import Ceilings
 from sbmrl.benchmark.phases import Phase
 from sbmrl.benchmark.wall_clock import WallClock
-from sbmrl.core.formulation import FORMULATIONS
+from sbmrl.core import registry
 from sbmrl.display.plotting import COLOURS, DASHES, MARKERS, Drawing, clean, render
-from sbmrl.report.table import markdown_table
+from sbmrl.display.tables import markdown_table
 
 Line = dict[str, Any]
 COLUMNS = (
@@ -48,7 +48,7 @@ def line_of(formulation: str, scheme: str, measured: WallClock) -> Line:
 def texts(line: Line) -> list[str]:
     """A line as the texts of `COLUMNS`."""
     return [
-        FORMULATIONS[line["formulation"]].title,
+        registry.formulation(line["formulation"]).title,
         line["scheme"],
         f"{line['num_seeds']:,}",
         f"{line['side_by_side']:,}",
@@ -133,7 +133,7 @@ def draw(lines: Sequence[Line]) -> Drawing:
                 "marker": MARKERS[schemes.index(scheme) % len(MARKERS)],
                 "markersize": 4,
             }
-            name = f"{FORMULATIONS[formulation].title}, {scheme}"
+            name = f"{registry.formulation(formulation).title}, {scheme}"
             left.plot(seeds, [1e3 * line["seconds_per_seed"] for line in own], label=name, **style)
             right.plot(seeds, [line["steps_per_second"] for line in own], **style)
     for axes, title in ((left, "ms a seed"), (right, "steps a second, all seeds")):

@@ -12,7 +12,7 @@ import sys
 import time
 from typing import NamedTuple
 
-from sbmrl.core.experiment import Experiment
+from sbmrl.core.experiment import Experiment, compose
 from sbmrl.experiment.program import make_program
 from sbmrl.sweep.execute import Compiled, Engine, Runs, Saved, all_runs, engine_for, part
 
@@ -63,14 +63,14 @@ class WallClock(NamedTuple):
 def measure_wall_clock(experiment: Experiment, num_seeds: int, num_repeats: int = 3) -> WallClock:
     """Measure an experiment, as many seeds side by side as in a sweep; all chunks take as long as the first.
 
-    Of every stage `num_repeats` records are timed, after one that is not. The exact scheme is fast: of it all records
-    of all chunks are run.
+    Of every stage `num_repeats` records are timed, after one that is not. Of a scheme whose runs are short all
+    records of all chunks are run.
 
     Raises:
         InputError: the experiment cannot run.
     """
     program = make_program(experiment)
-    entire = experiment.scheme == "exact"
+    entire = compose(experiment).scheme.cheap
     shown = experiment.num_records if entire else min(num_repeats + 1, experiment.num_records)
     short = program._replace(stages=tuple(stage._replace(num_records=shown) for stage in program.stages))
     parts: list[Compiled] = []

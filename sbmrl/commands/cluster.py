@@ -9,13 +9,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from sbmrl.commands.options import RunOptions
 from sbmrl.commands.watch import Watcher
-from sbmrl.games.tabular.mdp import make_world
+from sbmrl.core.experiment import from_dict
 from sbmrl.errors import InputError, require
+from sbmrl.experiment.plugins import find_plugins
+from sbmrl.experiment.solver import world_of
 from sbmrl.report.tracking import Mode
 from sbmrl.sweep import execute
 from sbmrl.sweep.files import locked
-from sbmrl.sweep.plan import CellPlan, Plan
+from sbmrl.sweep.plan import Axis, CellPlan, Plan
 from sbmrl.sweep.processes import connected
 from sbmrl.sweep.run import PreemptedError, run_cell
 
@@ -27,30 +30,55 @@ _DEFAULTS = {"timeout_min": 24 * 60}
 class CellJob:
     """What a job does: one cell, from what lies on disk.
 
-    Where the scheduler takes the job off the machine, submitit calls `checkpoint` and puts the same job back into the
-    queue; it goes on from the newest checkpoint.
+    It is plain data, so that a job finds its parts and their plug-ins again by itself. Where the scheduler takes the
+    job off the machine, submitit calls `checkpoint` and puts the same job back into the queue; it goes on from the
+    newest checkpoint.
     """
 
-    plan: Plan
-    cell: CellPlan
+    cell: dict[str, Any]
+    num_seeds: int
+    seed: int
+    chunk_size: int | None
     out: Path
     wandb: Mode
     checkpoint_seconds: float
     distributed: Literal["off", "auto"]
 
+    @classmethod
+    def of(
+        cls, plan: Plan, cell: CellPlan, out: Path, options: RunOptions, distributed: Literal["off", "auto"]
+    ) -> "CellJob":
+        """The job of a cell of a plan."""
+        alone = dataclasses.replace(plan, cells=(cell,)).to_dict()
+        told = alone["cells"][0] | {"static": [list(pair) for pair in cell.static]}
+        sizes = (plan.num_seeds, plan.seed, plan.chunk_size)
+        return cls(told, *sizes, out, options.wandb, options.checkpoint_seconds, distributed)
+
+    def plan(self) -> Plan:
+        """The plan of this cell alone.
+
+        Raises:
+            InputError: a plug-in that it needs is missing, or has changed.
+        """
+        find_plugins(self.cell["plugins"])
+        axes = tuple(Axis(name, tuple(values)) for name, values in self.cell["axes"])
+        static = tuple((name, value) for name, value in self.cell["static"])
+        cell = CellPlan(self.cell["name"], from_dict(self.cell["experiment"]), axes, static)
+        return Plan((cell,), self.num_seeds, self.seed, self.chunk_size)
+
     def __call__(self) -> None:
         """Run what is missing of the cell; one process at a time."""
         execute.prepare_devices()
-        directory = self.out / self.cell.name
+        plan = self.plan()
+        (cell,) = plan.cells
+        directory = self.out / cell.name
         directory.mkdir(parents=True, exist_ok=True)
-        alone = dataclasses.replace(self.plan, cells=(self.cell,))
         with (
             connected(self.distributed),
             locked(directory),
-            Watcher(alone, self.wandb, self.out.name, lambda: False) as watcher,
+            Watcher(plan, self.wandb, self.out.name, lambda: False) as watcher,
         ):
-            world = make_world(self.cell.experiment.env)
-            run_cell(self.cell, self.plan, directory, world, watcher, self.checkpoint_seconds)
+            run_cell(cell, plan, directory, world_of(cell.experiment), watcher, self.checkpoint_seconds)
 
     def checkpoint(self) -> Any:
         """The job to be put back into the queue."""
@@ -110,7 +138,7 @@ class Cluster:
             InputError: a job failed; the others were waited for.
         """
         executor = self._executor(folder)
-        jobs = {one.cell.name: executor.submit(one) for one in work}
+        jobs = {one.cell["name"]: executor.submit(one) for one in work}
         for name, job in jobs.items():
             print(f"{name}: job {job.job_id}, log {job.paths.stderr}", file=sys.stderr, flush=True)
         waiting = set(jobs)

@@ -1,6 +1,7 @@
 """`sbmrl list`, `sbmrl evaluate` and `sbmrl draw`."""
 
 import dataclasses
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import jax
@@ -10,44 +11,62 @@ from rich.table import Table
 
 from sbmrl.commands.common import console
 from sbmrl.commands.options import Draw, Evaluate, List
-from sbmrl.core.experiment import SCHEMES
-from sbmrl.games.tabular.catalogue import WORLDS
-from sbmrl.games.matrix.catalogue import GAMES, VARIANTS
-from sbmrl.games.tabular.mdp import make_world
-from sbmrl.errors import InputError, require
-from sbmrl.core.formulation import FORMULATIONS
-from sbmrl.core.options import LEARNERS
-from sbmrl.experiment.presets import PRESETS
-from sbmrl.experiment.program import make_program
-from sbmrl.games.tabular.draw import Panel, draw_panels
-from sbmrl.games.tabular.panels import model_panels, world_panel
+from sbmrl.commands.parsing import check_seed, parse_with_plugins
+from sbmrl.core import registry
+from sbmrl.core.experiment import compose
+from sbmrl.core.options import require_count
+from sbmrl.core.parts import Part
 from sbmrl.display.statistics import mean_interval
+from sbmrl.errors import InputError, require
+from sbmrl.experiment.presets import presets_of
+from sbmrl.experiment.program import make_program
 from sbmrl.sweep import execute
 from sbmrl.sweep.load import load
 from sbmrl.sweep.loaded_cell import LoadedCell
 
 
-def show_list(config: List) -> None:
-    """One line for each world, formulation, scheme, learner and preset."""
-    del config
-    groups = {
-        "worlds": {name: summary for name, (summary, _) in WORLDS.items()}
-        | {
-            "random_S_A_SEED": "a random endless world with S states and A actions",
-            "FILE.json, FILE.npz": "your own MDP (docs/worlds.md)",
-        },
-        "matrix games": {name: row.summary for name, row in GAMES.items()}
-        | {f"NAME_{name}": f"the same payoffs, {variant.horizon} steps" for name, variant in VARIANTS.items()}
-        | {"FILE.json, FILE.npz": "your own payoffs (docs/matrix_games.md)"},
-        "formulations": {name: row.summary for name, row in FORMULATIONS.items()},
-        "schemes": SCHEMES,
-        "learners": LEARNERS,
-        "presets": PRESETS,
-    }
-    for group, lines in groups.items():
-        print(f"{group}:")
-        for name, summary in lines.items():
-            print(f"  {name:<24} {summary}")
+def list_command(arguments: Sequence[str]) -> None:
+    """`sbmrl list`."""
+    parse_with_plugins(List, arguments, "sbmrl list")
+    show_list()
+
+
+def evaluate_command(arguments: Sequence[str]) -> None:
+    """`sbmrl evaluate DIRECTORY …`."""
+    config = parse_with_plugins(Evaluate, arguments, "sbmrl evaluate")
+    require_count(config.num_episodes, "num_episodes")
+    check_seed(config.seed)
+    evaluate(config)
+
+
+def draw_command(arguments: Sequence[str]) -> None:
+    """`sbmrl draw SOURCE …`."""
+    config = parse_with_plugins(Draw, arguments, "sbmrl draw")
+    require(config.run_seed >= 0, "run_seed", "must be a whole number of at least 0", config.run_seed)
+    draw(config)
+
+
+def show_list() -> None:
+    """One line for each part and each world, and in brackets where the part comes from."""
+    kinds = registry.kinds().values()
+    _show("formulations", registry.formulations().values())
+    _show("schemes", registry.schemes().values())
+    _show("learners", registry.learners().values())
+    _show("programmes", registry.programmes().values())
+    _show("kinds of games", kinds)
+    for kind in kinds:
+        _show_lines(f"{kind.name}: worlds", dict(kind.worlds()))
+        _show_lines(f"{kind.name}: presets", {name: one.summary for name, one in presets_of(kind).items()})
+
+
+def _show(group: str, parts: Iterable[Part]) -> None:
+    _show_lines(group, {part.name: f"{part.summary} [{registry.origin_of(part).text}]" for part in parts})
+
+
+def _show_lines(group: str, lines: dict[str, str]) -> None:
+    print(f"{group}:")
+    for name, told in lines.items():
+        print(f"  {name:<24} {told}")
 
 
 def evaluate(config: Evaluate) -> None:
@@ -95,29 +114,47 @@ def _evaluate_again(cell: LoadedCell, num_episodes: int, seed: int) -> dict[str,
 
 
 def draw(config: Draw) -> None:
-    """Draw a world, or a run's learned model beside its world."""
+    """Draw a world, or what a run has learned beside its world."""
     execute.prepare_devices()
     source = Path(config.source)
-    if source.is_dir():
-        panels, stem = _run_panels(source, config.run_seed)
-    else:
-        mdp = make_world(config.source)
-        panels = [world_panel(mdp)]
-        stem = Path(mdp.name)
-    stem = config.out or stem
     try:
-        stem.parent.mkdir(parents=True, exist_ok=True)
-        paths = draw_panels(panels, stem)
+        paths = _draw_run(source, config) if source.is_dir() else _draw_world(config)
     except OSError as error:
-        raise InputError(f"out: {stem} cannot be written ({error.strerror or error})") from error
+        raise InputError(f"out: {config.out or source} cannot be written ({error.strerror or error})") from error
     for path in paths:
         print(path)
 
 
-def _run_panels(directory: Path, run: int) -> tuple[list[Panel], Path]:
+def _draw_world(config: Draw) -> Sequence[Path]:
+    """A world of the first kind of game that has one of that name and can draw it."""
+    refused: InputError | None = None
+    first = {row.kind: row for row in reversed([*registry.formulations().values()])}  # a row of each kind of game
+    for kind in registry.kinds().values():
+        row = first.get(kind.name)
+        picture = kind.display().draw_world
+        if picture is None or row is None:
+            continue
+        try:
+            world = kind.make_world(config.source, row)
+        except InputError as error:
+            refused = refused or error
+            continue
+        stem = config.out or Path(world.name)
+        stem.parent.mkdir(parents=True, exist_ok=True)
+        return picture(world, stem)
+    raise refused or InputError("source: must be a world that can be drawn; no kind of game draws its worlds")
+
+
+def _draw_run(directory: Path, config: Draw) -> Sequence[Path]:
     cells = list(load(directory).cells.values())
     require(len(cells) == 1, "source", "must be the directory of one run", f"{len(cells)} runs in {directory}")
     (cell,) = cells
-    num_runs = len(cell.runs)
+    run, num_runs = config.run_seed, len(cell.runs)
     require(run < num_runs, "run_seed", f"must be below the run's {num_runs} seeds", run)
-    return model_panels(cell, run), cell.directory / f"model-seed{run}"
+    kind = compose(cell.experiment).kind
+    picture = kind.display().draw_run
+    if picture is None:
+        raise InputError(f"{cell.directory}: {kind.what} has nothing learned that can be drawn")
+    stem = config.out or cell.directory / f"model-seed{run}"
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    return picture(cell, run, stem)

@@ -3,12 +3,31 @@
 import dataclasses
 import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import tyro
 
-from sbmrl.core.experiment import Experiment
 from sbmrl.errors import require
+
+
+@dataclasses.dataclass(frozen=True)
+class PluginOptions:
+    """What every command can be told."""
+
+    plugin: tyro.conf.UseAppendAction[tuple[str, ...]] = dataclasses.field(default=(), kw_only=True)
+    """A Python file (my_game.py) or module with parts of your own; give --plugin once for each."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Choices(PluginOptions):
+    """What sets the defaults of everything else."""
+
+    preset: str | None = None
+    """Budget and networks behind the defaults (see `sbmrl list`); the usual ones of the formulation where not said."""
+    scheme: str | None = None
+    """How the follower comes to answer; the preset's own where not said."""
+    learner: str | None = None
+    """How the leader learns; the preset's own where not said."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,6 +53,15 @@ class RunOptions:
     distributed: str = "off"
     """Several processes: "auto" (SLURM, Open MPI, Kubernetes, TPU pods) or HOST:PORT,N,I, process I of N."""
 
+    @property
+    def distributed_as(self) -> tuple[str, int, int] | Literal["off", "auto"]:
+        """`distributed` as "off", "auto", or address, number and index.
+
+        Raises:
+            InputError: none of these.
+        """
+        return parse_distributed(self.distributed)
+
 
 def parse_distributed(how: str) -> tuple[str, int, int] | Literal["off", "auto"]:
     """The text "off" or "auto", or HOST:PORT, N and I of `HOST:PORT,N,I`.
@@ -51,15 +79,15 @@ def parse_distributed(how: str) -> tuple[str, int, int] | Literal["off", "auto"]
 
 
 @dataclasses.dataclass(frozen=True)
-class Reproduce(RunOptions):
-    """Train all four rows of the poster's table beside its numbers, or the games of "Oracles & Followers"."""
+class Reproduce(RunOptions, PluginOptions):
+    """Run a programme: several experiments with their figure and tables (`sbmrl list` names them)."""
 
     programme: tyro.conf.Positional[str] = "poster"
-    """What to reproduce: "poster" or "oracles-followers"."""
+    """What to reproduce."""
     preset: str | None = None
-    """Budget and networks: the programme's own, where not said, or "fast"."""
+    """Budget and networks: the programme's own where not said."""
     env: str | None = None
-    """The world instead of simple_mdp_2, or one game instead of all twelve: a name, or a .json or .npz file."""
+    """Another world than the programme's own, or one instead of all: a name, or a .json or .npz file."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +103,7 @@ class SweepOptions(RunOptions):
 
 
 @dataclasses.dataclass(frozen=True)
-class Evaluate:
+class Evaluate(PluginOptions):
     """Reload a finished run and evaluate it again, exactly and by sampling."""
 
     directory: tyro.conf.Positional[Path]
@@ -87,12 +115,12 @@ class Evaluate:
 
 
 @dataclasses.dataclass(frozen=True)
-class List:
-    """Name the worlds, formulations, schemes and presets, one line each."""
+class List(PluginOptions):
+    """Name everything there is, one line each, and where it comes from."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Draw:
+class Draw(PluginOptions):
     """Draw an MDP; for a run, the learned model beside it. Writes an SVG and a PNG."""
 
     source: tyro.conf.Positional[str]
@@ -104,7 +132,7 @@ class Draw:
 
 
 @dataclasses.dataclass(frozen=True)
-class Report:
+class Report(PluginOptions):
     """Write a page on one or more runs, finished or not: report.html, table.md, table.json and figures/."""
 
     directories: tyro.conf.Positional[tuple[Path, ...]]
@@ -116,7 +144,7 @@ class Report:
 
 
 @dataclasses.dataclass(frozen=True)
-class Bench:
+class Bench(PluginOptions):
     """Time formulations for growing numbers of seeds: trace, compile and run apart, beside the machine's ceilings."""
 
     formulations: tyro.conf.Positional[tuple[str, ...]] = ()
@@ -130,13 +158,13 @@ class Bench:
     phase_seeds: int = 128
     """Seeds side by side behind the phases of a PPO update and their distance to the ceilings; 0 leaves them out."""
     preset: str = "fast"
-    """Budget and networks: "poster" or "fast"."""
+    """Budget and networks."""
     out: Path | None = None
     """Directory for bench.json, a table and a figure; must be new or empty. Default: runs/bench-<time>."""
 
 
 @dataclasses.dataclass(frozen=True)
-class Theory:
+class Theory(PluginOptions):
     """Check both theorems on random worlds, policies and models, and find the instances that make them tightest."""
 
     num_instances: int = 1_000_000
@@ -145,27 +173,3 @@ class Theory:
     """Directory for theory.json, a table and a figure; must be new or empty. Default: runs/theory-<time>."""
     seed: int = 0
     """Root of all random numbers."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Train:
-    """Train one formulation in one world; preset, scheme and learner set every default shown here."""
-
-    experiment: Annotated[Experiment, tyro.conf.arg(name="")]
-    run: Annotated[RunOptions, tyro.conf.arg(name="")]
-    preset: str = "poster"
-    """Budget and networks behind the defaults: "poster", "fast" or "practical"."""
-    learner: str = "ppo"
-    """How the leader learns: "ppo", "gradient" or "evolution"; its options are --leader.…"""
-
-
-@dataclasses.dataclass(frozen=True)
-class Sweep:
-    """Train formulations over a grid of hyper-parameters; preset, scheme and learner set every default shown here."""
-
-    experiment: Annotated[Experiment, tyro.conf.arg(name="")]
-    run: Annotated[SweepOptions, tyro.conf.arg(name="")]
-    preset: str = "poster"
-    """Budget and networks behind the defaults: "poster", "fast" or "practical"."""
-    learner: str = "ppo"
-    """How the leader learns: "ppo", "gradient" or "evolution"; its options are --leader.…"""

@@ -1,28 +1,28 @@
 """`sbmrl train`, `sbmrl reproduce` and `sbmrl sweep`: plans, run cell by cell."""
 
-import dataclasses
 import json
 import signal
 import sys
 import threading
 import types
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
-from sbmrl.games.matrix import programme as oracles_followers
 from sbmrl.commands.cluster import CellJob, Cluster
 from sbmrl.commands.common import console, default_directory
-from sbmrl.commands.options import Reproduce, RunOptions, SweepOptions, parse_distributed
+from sbmrl.commands.options import Reproduce, RunOptions, SweepOptions
+from sbmrl.commands.parsing import check_run, parse, parse_sweep, parse_train, take_plugins
 from sbmrl.commands.watch import Watcher, save_table
+from sbmrl.core import registry
 from sbmrl.core.experiment import Experiment
-from sbmrl.games.matrix.catalogue import TWELVE_GAMES
-from sbmrl.errors import InputError
-from sbmrl.core.formulation import POSTER_FORMULATIONS
+from sbmrl.errors import InputError, require, require_known
+from sbmrl.experiment.checks import check
 from sbmrl.experiment.presets import preset
-from sbmrl.report.table import COLUMNS, POSTER_ENV, RESIDUAL_TOLERANCE, Row, caption, cells, certificate_lines
+from sbmrl.report.table import RESIDUAL_TOLERANCE, Row, caption, cells, columns, lines_below
 from sbmrl.report.tracking import track_report
 from sbmrl.sweep import execute
 from sbmrl.sweep.load import load
@@ -30,7 +30,31 @@ from sbmrl.sweep.plan import CellPlan, Plan, make_plan, parse_axis
 from sbmrl.sweep.processes import REQUEUE, PeerError, connected, is_first
 from sbmrl.sweep.run import PreemptedError, opened, run_plan
 
-_MOST_CERTIFICATES = 4  # lines on the screen; table.md has all of them
+_MOST_LINES = 4  # below the table on the screen; table.md has all of them
+
+
+def train_command(arguments: Sequence[str]) -> None:
+    """`sbmrl train FORMULATION …`."""
+    train(*parse_train(arguments))
+
+
+def sweep_command(arguments: Sequence[str]) -> None:
+    """`sbmrl sweep FORMULATION… …`."""
+    sweep(*parse_sweep(arguments))
+
+
+def reproduce_command(arguments: Sequence[str]) -> None:
+    """`sbmrl reproduce [PROGRAMME] …`; a programme has its own number of seeds."""
+    program = "sbmrl reproduce"
+    rest = take_plugins(arguments, program)
+    named = next((word for word in rest if word in registry.programmes()), Reproduce.programme)
+    default = Reproduce(programme=named, num_seeds=registry.programme(named).num_seeds)
+    config = parse(Reproduce, rest, program, default)
+    programme = registry.programme(config.programme)
+    if config.preset is not None:
+        require_known(config.preset, "preset", programme.presets)
+    check_run(config)
+    reproduce(config)
 
 
 def train(experiment: Experiment, options: RunOptions) -> None:
@@ -41,20 +65,15 @@ def train(experiment: Experiment, options: RunOptions) -> None:
 
 
 def reproduce(config: Reproduce) -> None:
-    """The poster's table or the games of "Oracles & Followers", each row a cell in its own sub-directory."""
-    out = config.out or default_directory("reproduce")
-    if config.programme == "poster":
-        name, env = config.preset or "poster", config.env or POSTER_ENV
-        experiments = [dataclasses.replace(preset(name, row), env=env) for row in POSTER_FORMULATIONS]
-        cells = tuple(CellPlan(e.formulation, e, ()) for e in experiments)
-        _run(Plan(cells, config.num_seeds, config.seed, config.chunk_size), out, config)
-        return
-    name = config.preset or "oracles_followers"
-    cells = oracles_followers.cells(name, (config.env,) if config.env else TWELVE_GAMES)
-    if _run(Plan(cells, config.num_seeds, config.seed, config.chunk_size), out, config):
-        from sbmrl.games.matrix.programme_report import write  # here, so that a run does not wait for matplotlib
-
-        for path in write(load(out), name, out):
+    """The cells of a programme, each in its own sub-directory, then its figure and tables."""
+    programme, out = registry.programme(config.programme), config.out or default_directory("reproduce")
+    name = config.preset or programme.presets[0]
+    made = programme.cells(partial(preset, name), config.env)
+    require(bool(made), f"programme {programme.name}", "must have a cell", "none")
+    cells = tuple(CellPlan(cell.name, check(cell.experiment), (), tuple(cell.static)) for cell in made)
+    first = _run(Plan(cells, config.num_seeds, config.seed, config.chunk_size), out, config)
+    if first and programme.write is not None:
+        for path in programme.write(load(out), out):
             print(path)
 
 
@@ -66,7 +85,7 @@ def sweep(experiments: Sequence[Experiment], options: SweepOptions) -> None:
     if options.cluster == "off":
         _run(plan, out, options)
         return
-    how = parse_distributed(options.distributed)
+    how = options.distributed_as
     if isinstance(how, tuple):
         raise InputError(f"distributed: must be off or auto with a cluster, got {options.distributed}")
     cluster = Cluster(options.cluster, options.cluster_options)
@@ -74,7 +93,7 @@ def sweep(experiments: Sequence[Experiment], options: SweepOptions) -> None:
         with _stop_on_sigterm() as should_stop, opened(plan, out, options.resume):
             missing = [cell for cell in plan.cells if not (out / cell.name / "table.json").is_file()]
             cluster.run(
-                [CellJob(plan, cell, out, options.wandb, options.checkpoint_seconds, how) for cell in missing],
+                [CellJob.of(plan, cell, out, options, how) for cell in missing],
                 out / "jobs",
                 should_stop,
             )
@@ -88,7 +107,7 @@ def _run(plan: Plan, out: Path, options: RunOptions) -> bool:
     """Run a plan; whether this is the process that has put its results together."""
     execute.prepare_devices()
     try:
-        with connected(parse_distributed(options.distributed)), _stop_on_sigterm() as should_stop:
+        with connected(options.distributed_as), _stop_on_sigterm() as should_stop:
             with Watcher(plan, options.wandb, out.name, should_stop) as watcher:
                 seconds = options.checkpoint_seconds
                 out = run_plan(plan, out, watcher, resume=options.resume, checkpoint_seconds=seconds)
@@ -139,15 +158,15 @@ class _stop_on_sigterm:  # noqa: N801  # read as a word in a with statement
 
 def _print_table(rows: Sequence[Row]) -> None:
     table = Table(show_edge=False)
-    for number, column in enumerate(COLUMNS):
+    for number, column in enumerate(columns(rows)):
         table.add_column(column, justify="left" if number == 0 else "right", no_wrap=number == 0)
     for row in rows:
-        table.add_row(*cells(row))
+        table.add_row(*cells(row, rows))
     screen = console()
     screen.print(table)
     screen.print(caption(rows))
-    if len(rows) <= _MOST_CERTIFICATES:
-        for line in certificate_lines(rows):
+    if len(rows) <= _MOST_LINES:
+        for line in lines_below(rows):
             screen.print(line)
     for row in rows:
         if row["num_diverged"]:

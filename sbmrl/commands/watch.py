@@ -9,10 +9,10 @@ from typing import override
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from sbmrl.commands.common import console
+from sbmrl.core.files import write_json, write_text
 from sbmrl.report.table import Row, cell_rows, to_markdown
 from sbmrl.report.tracking import Mode, Tracker
 from sbmrl.sweep import execute
-from sbmrl.sweep.files import write_json, write_text
 from sbmrl.sweep.load import load
 from sbmrl.sweep.plan import CellPlan, Plan
 from sbmrl.sweep.run import Listener

@@ -1,8 +1,8 @@
 """What a game is: roles with seats, strategies, payoffs and measures. Knows no concrete game.
 
 A *strategy* is what the other side can see of a player, as a table; a *profile* is one for each role. A *seat* is the
-game as one role plays it while the other's strategy is fixed. A kind of game is a package that builds a `Game` from a
-world: `sbmrl.model_based` and `sbmrl.matrix`.
+game as one role plays it while the other's strategy is fixed. A kind of game is a package below `sbmrl.games`, or a
+user's own file, that builds a `Game` from a world.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 
 from sbmrl.core.formulation import Formulation, Role
-from sbmrl.core.options import ExactOptions, ImplicitOptions
 
 Strategy = jax.Array
 # role -> strategy; where the game collects data also "data" -> what has been collected
@@ -56,6 +55,8 @@ class Seat(NamedTuple):
         head: what a sampled answer is: an action ("categorical"), or logits with noise ("gaussian").
         pay: (key, query `[]`, answer) -> `[]` what an answer to a query would earn if it were a step of the game; None
             where that has no meaning.
+        prediction_loss: (predicted row `[N]`, info of the step) -> `[]` how wrong a prediction of what followed is;
+            None where this role predicts nothing.
     """
 
     queries: jax.Array
@@ -68,6 +69,7 @@ class Seat(NamedTuple):
     num_outputs: int
     head: Head
     pay: Callable[[jax.Array, jax.Array, jax.Array], jax.Array] | None = None
+    prediction_loss: Callable[[jax.Array, Info], jax.Array] | None = None
 
 
 class SoftResponse(NamedTuple):
@@ -98,10 +100,23 @@ class Measures(NamedTuple):
     sampled_returns: Callable[[jax.Array, Profile, int], jax.Array]
 
 
+class Collector(NamedTuple):
+    """How data is collected while the game is played.
+
+    Attributes:
+        init: (key) -> data, entries of a profile.
+        update: (key, data, profile) -> data with the transitions that the profile causes.
+    """
+
+    init: Callable[[jax.Array], Profile]
+    update: Callable[[jax.Array, Profile, Profile], Profile]
+
+
 class Game(NamedTuple):
     """Everything a formulation, a learner and a scheme need to know of a world.
 
     Attributes:
+        world: what it is played in, for parts that belong to the same kind of game.
         horizon: T, steps of an episode.
         seats: role -> seat.
         payoffs: name -> payoff.
@@ -110,13 +125,14 @@ class Game(NamedTuple):
         describe: role -> (heard strategy) -> ω, its answers to all queries, flat.
         played: role -> (strategy) -> the strategy played out in full, as in an evaluation.
         reference: role -> () -> the strategy that there should be.
-        best_response: (formulation, options) -> (key, given) -> the follower's exact best response.
-        soft_response: (formulation, options) -> the follower's soft best response; None where there is none.
         measures: (formulation) -> what is measured.
-        collect: (key, N, policy or None for the uniform one) -> counts of N transitions, each drawn from the policy's
-            own; None where the game collects no data.
+        best_response: (formulation, options) -> (key, given) -> the follower's exact best response; None where there is
+            no closed form. The options are the kind's own.
+        soft_response: (formulation, options) -> the follower's soft best response; None where there is none.
+        collector: what becomes of the transitions; None where the game collects no data.
     """
 
+    world: Any
     horizon: int
     seats: Mapping[Role, Seat]
     payoffs: Mapping[str, Payoff]
@@ -125,10 +141,10 @@ class Game(NamedTuple):
     describe: Mapping[Role, Callable[[Strategy], jax.Array]]
     played: Mapping[Role, Callable[[Strategy], Strategy]]
     reference: Mapping[Role, Callable[[], Strategy]]
-    best_response: Callable[[Formulation, ExactOptions], Callable[[jax.Array, Profile], Strategy]]
-    soft_response: Callable[[Formulation, ImplicitOptions], SoftResponse] | None
     measures: Callable[[Formulation], Measures]
-    collect: Callable[[jax.Array, int, Strategy | None], jax.Array] | None
+    best_response: Callable[[Formulation, Any], Callable[[jax.Array, Profile], Strategy]] | None = None
+    soft_response: Callable[[Formulation, Any], SoftResponse] | None = None
+    collector: Collector | None = None
 
 
 def at_time(strategy: Strategy, time: jax.typing.ArrayLike) -> jax.Array:
@@ -140,3 +156,19 @@ def random_rows(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     """Rows `shape` drawn from Dirichlet(1), uniform on the simplex: normalised exponentials."""
     draws = jax.random.exponential(key, shape)
     return draws / jnp.sum(draws, axis=-1, keepdims=True)
+
+
+def sample_row(key: jax.Array, probabilities: jax.Array) -> jax.Array:
+    """An index drawn from `probabilities` `[N]`, by inverting the distribution function.
+
+    One uniform number a draw, where a Gumbel draw needs N uniforms and N logarithms. The uniform is scaled by
+    the row's own sum, so rounding in a row can never select a state behind its last positive entry.
+    """
+    cumulative = jnp.cumsum(probabilities)
+    uniform = jax.random.uniform(key, dtype=probabilities.dtype) * cumulative[-1]
+    return jnp.sum(cumulative <= uniform).clip(0, probabilities.shape[0] - 1)
+
+
+def greedy(action_values: jax.Array) -> jax.Array:
+    """One-hot argmax over the last axis; ties go to the lowest action."""
+    return jax.nn.one_hot(jnp.argmax(action_values, axis=-1), action_values.shape[-1], dtype=action_values.dtype)

@@ -1,12 +1,17 @@
-"""What a learner is."""
+"""What a learner is, what it is told of the player that it trains, and what it hands back."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
+import optax
 
-from sbmrl.core.game import Info
-from sbmrl.core.options import FitOptions, PPOOptions
+from sbmrl.core.environment import Environment
+from sbmrl.core.formulation import Role
+from sbmrl.core.game import Game, Info, Profile, Seat
+from sbmrl.core.players import Params
+from sbmrl.core.rollout import Running, Trajectory
 
 Opponent = Any  # what the problem needs to know of the other side: an `Outcome`, or a sampler of leaders
 LearnerState = Any
@@ -28,25 +33,106 @@ class Learner(NamedTuple):
     steps_per_update: int
 
 
+class Task(NamedTuple):
+    """What a player has to learn, whatever its side: all that a learner's builder is told.
+
+    Attributes:
+        game: the game.
+        role: the player's.
+        seen: `[Q', D]` everything that it can observe, behind a description.
+        played: `[Q, D]` what it observes at its queries while it plays.
+        context_size: C, numbers of the description ω in front of every observation; 0 where there is none.
+        problem: (opponent) -> its sampled episode; not every game can be played.
+        payoff: (profile) -> `[]` what it wants, exactly.
+        num_steps: most steps of an episode of the problem, queries counted.
+        optimizer: in place of the one that the options name.
+    """
+
+    game: Game
+    role: Role
+    seen: jax.Array
+    played: jax.Array
+    context_size: int
+    problem: Callable[[Opponent], Environment]
+    payoff: Callable[[Profile], jax.Array]
+    num_steps: int
+    optimizer: optax.GradientTransformation | None = None
+
+    @property
+    def seat(self) -> Seat:
+        """The player's."""
+        return self.game.seats[self.role]
+
+    @property
+    def observation_size(self) -> int:
+        """Numbers in an observation, description included."""
+        return self.context_size + self.seen.shape[1]
+
+
+class Phases(NamedTuple):
+    """The three phases of an update on rollouts, apart so that each can be timed on its own.
+
+    Attributes:
+        collect: (key, params, running, opponent) -> (running, trajectory): play T steps in E environments.
+        assess: (params, trajectory) -> samples: values, advantages and log-probabilities.
+        improve: (key, params, optimizer state, samples) -> (params, optimizer state, info).
+    """
+
+    collect: Callable[[jax.Array, Params, Running, Opponent], tuple[Running, Trajectory]]
+    assess: Callable[[Params, Trajectory], Any]
+    improve: Callable[[jax.Array, Params, Any, Any], tuple[Params, Any, Info]]
+
+
+class Networks(NamedTuple):
+    """The widths of a player's networks, inputs first and outputs last; of no critic, none."""
+
+    actor: tuple[int, ...]
+    critic: tuple[int, ...] = ()
+
+
+class Trainee(NamedTuple):
+    """A learner with the player that it trains.
+
+    Attributes:
+        learner: of the task.
+        answers: (params, ω `[C]` or None where there is none) -> `[Q, N]` logits at all of its queries, as played.
+        phases: of an update, where it is made of these.
+        networks: their widths, where the player consists of networks.
+    """
+
+    learner: Learner
+    answers: Callable[[Params, jax.Array | None], jax.Array]
+    phases: Phases | None = None
+    networks: Networks | None = None
+
+
 def scan_minibatches(
     key: jax.Array,
     step: Callable[[Any, Any], tuple[Any, Any]],
     carry: Any,
     data: Any,
-    options: PPOOptions | FitOptions,
+    minibatch_size: int,
+    num_epochs: int,
 ) -> tuple[Any, Any]:
     """`step(carry, minibatch)` over shuffled minibatches `[B, ...]` of `data` `[T, E, ...]`, once each per epoch.
 
     Whole time steps of all E environments are shuffled, so that a shuffle sorts T numbers instead of T·E: under a
     vmap over seeds a sort of every sample costs more than the gradient steps. Minibatches are flattened to one batch
-    axis, because a matrix product with one is a third faster than with two.
+    axis, because a matrix product with one is a third faster than with two. B is a multiple of E that divides T·E.
     """
-    rows_per_minibatch = options.minibatch_size // options.num_environments
-    keys = jax.random.split(key, options.num_epochs)
-    order = jax.vmap(lambda k: jax.random.permutation(k, options.num_steps))(keys).reshape(-1, rows_per_minibatch)
+    num_steps, num_environments = jax.tree.leaves(data)[0].shape[:2]
+    keys = jax.random.split(key, num_epochs)
+    order = jax.vmap(lambda k: jax.random.permutation(k, num_steps))(keys)
+    order = order.reshape(-1, minibatch_size // num_environments)
 
     def scan_step(carry: Any, rows: jax.Array):
-        minibatch = jax.tree.map(lambda x: x[rows].reshape(options.minibatch_size, *x.shape[2:]), data)
+        minibatch = jax.tree.map(lambda x: x[rows].reshape(minibatch_size, *x.shape[2:]), data)
         return step(carry, minibatch)
 
     return jax.lax.scan(scan_step, carry, order)
+
+
+def gradient_norm(slope: Params) -> jax.Array:
+    """`[]`: the Euclidean norm over all parameters, with derivative 0 at 0."""
+    total = optax.tree.norm(slope, squared=True)
+    return jnp.where(total > 0, jnp.sqrt(jnp.where(total > 0, total, 1.0)), 0.0)

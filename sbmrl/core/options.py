@@ -1,192 +1,226 @@
-"""How each kind of learner learns and each kind of follower responds: options, one sentence a field.
+"""What a user can set. Options are frozen dataclasses, one sentence a field; everything that reads them is here.
 
-Every `float` field is *traced* (see `sbmrl.core.experiment`), every other field is static.
+Every `float` field is *traced*: it enters the compiled program as a number that may be vmapped, and changing it never
+recompiles. Every other field is *static*: it shapes the program.
+
+Options may hold options. A field of an inner set is named with a dot, `leader.learning_rate`, unless the outer field is
+`OPENED`: then its fields are named as if they stood outside, `alpha`. Names are unique over a whole experiment.
 """
 
 import dataclasses
-from typing import Literal
+import functools
+import math
+import typing
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Literal, NamedTuple
 
-Parametrization = Literal["network", "table"]
-Optimizer = Literal["adabelief", "adam", "adamw", "amsgrad", "lion", "nadam", "radam", "rmsprop", "sgd", "yogi"]
-Initial = Literal["uniform", "random", "truth"]
-TieBreaking = Literal["lowest", "optimistic", "pessimistic"]
+from sbmrl.errors import InputError, require, require_known
 
-
-@dataclasses.dataclass(frozen=True)
-class PPOOptions:
-    """Proximal policy optimisation; the defaults are Stable-Baselines3's."""
-
-    total_steps: int = 250_000
-    """Environment steps to train for, queries included (rounded up to whole updates and records)."""
-    num_environments: int = 16
-    """Environments played side by side."""
-    num_steps: int = 128
-    """Steps in each environment between two updates (Stable-Baselines3: 2,048 in one)."""
-    minibatch_size: int = 64
-    """Samples per gradient step; a multiple of the number of environments."""
-    num_epochs: int = 10
-    """Passes over each rollout."""
-    parametrization: Parametrization = "network"
-    """The actor: a network, or a free row of logits per query (leaders only)."""
-    actor_hidden: tuple[int, ...] = (64, 64)
-    """Widths of the actor's hidden layers (tanh)."""
-    critic_hidden: tuple[int, ...] = (64, 64)
-    """Widths of the critic's hidden layers (tanh); none is a linear critic."""
-    learning_rate: float = 3e-4
-    """Adam's step size."""
-    discount: float = 0.99
-    """γ, discount per step."""
-    gae_lambda: float = 0.95
-    """λ of generalised advantage estimation."""
-    clip_range: float = 0.2
-    """ε, how far the probability ratio may leave 1."""
-    entropy_coefficient: float = 0.0
-    """Weight of the entropy bonus."""
-    value_coefficient: float = 0.5
-    """Weight of the critic's loss."""
-    max_gradient_norm: float = 0.5
-    """Global norm above which a gradient is scaled down."""
+Response = Literal["greedy", "sampled"]
+Context = Literal["answers", "probabilities"]
+# Metadata of a dataclass field that holds options whose fields are named without it.
+OPENED: Mapping[str, Any] = {"opened": True}
 
 
-@dataclasses.dataclass(frozen=True)
-class FitOptions:
-    """Fitting a context-conditioned world model to real transitions of random policies."""
+class Conditions(NamedTuple):
+    """What the leader's episode keeps to, and what each condition is for when it is given up (docs/matrix_games.md).
 
-    total_steps: int = 167_000
-    """Real environment steps to train on (rounded up to whole updates and records)."""
-    num_environments: int = 16
-    """Environments played side by side."""
-    num_steps: int = 104
-    """Steps in each environment between two updates."""
-    minibatch_size: int = 16
-    """Transitions per gradient step; a multiple of the number of environments."""
-    num_epochs: int = 1
-    """Passes over each rollout."""
-    hidden: tuple[int, ...] = (64, 64)
-    """Widths of the model's hidden layers (ReLU)."""
-    learning_rate: float = 1e-3
-    """Adam's step size."""
-
-
-@dataclasses.dataclass(frozen=True)
-class GradientOptions:
-    """Gradient ascent on the exact payoff, through the other side's response where that depends on the player."""
-
-    num_updates: int = 500
-    """Gradient steps (rounded up to whole records); a follower in an inner loop makes num_inner_steps instead."""
-    optimizer: Optimizer = "adam"
-    """Any of optax's: how a gradient becomes a step."""
-    parametrization: Parametrization = "table"
-    """A free row of logits per query, or a network."""
-    hidden: tuple[int, ...] = (64, 64)
-    """Widths of a network's hidden layers (tanh)."""
-    initial: Initial = "uniform"
-    """A table's start: nearly uniform rows, random rows (Dirichlet(1)), or the truth (model), the optimum (policy)."""
-    learning_rate: float = 0.1
-    """Step size of the optimizer."""
-
-
-@dataclasses.dataclass(frozen=True)
-class EvolutionOptions:
-    """Evolution strategies (Salimans et al. 2017, arXiv 1703.03864) on the exact payoff: uses no gradient."""
-
-    num_updates: int = 500
-    """Generations (rounded up to whole records)."""
-    population_size: int = 32
-    """Candidates a generation, in antithetic pairs; an even number."""
-    optimizer: Optimizer = "adam"
-    """Any of optax's: how the estimated gradient becomes a step."""
-    parametrization: Parametrization = "table"
-    """A free row of logits per query, or a network."""
-    hidden: tuple[int, ...] = (64, 64)
-    """Widths of a network's hidden layers (tanh)."""
-    initial: Initial = "uniform"
-    """A table's start: nearly uniform rows, random rows (Dirichlet(1)), or the truth (model), the optimum (policy)."""
-    learning_rate: float = 0.1
-    """Step size of the optimizer."""
-    standard_deviation: float = 0.5
-    """Spread of the candidates around the mean, in units of the parameters (logits)."""
-    num_episodes: int = 0
-    """Episodes of the query-augmented game that each candidate plays to be judged; 0 judges by the exact payoff."""
-
-
-@dataclasses.dataclass(frozen=True)
-class QLearningOptions:
-    """Tabular Q-learning against the leader, from a table of zeros in every one of the leader's episodes.
-
-    The defaults are those of Gerstgrasser & Parkes (2023). Every step of it asks the leader for an action.
+    Attributes:
+        hidden_queries: the leader's learner does not see its answers.
+        phase_told: the leader sees whether it is being asked or is playing.
+        follower_reset: the follower restarts in every episode; else it plays the response to the episode before.
+        paid_queries: answers are paid as if they were steps of the game.
     """
 
-    num_episodes: int = 80
-    """Episodes that the follower learns in before the leader's own T steps."""
-    learning_rate: float = 0.1
-    """α, the step of the table towards each new estimate."""
-    discount: float = 0.9
-    """γ, discount per step."""
-    exploration: float = 0.1
-    """ε, the share of random actions while it learns."""
+    hidden_queries: bool = False
+    phase_told: bool = False
+    follower_reset: bool = True
+    paid_queries: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
-class ExactOptions:
-    """The exact best response: backward induction for a policy, the true conditionals for a model."""
+class GameOptions:
+    """How a leader and its follower meet, in every kind of game."""
 
-    backup: Literal["hard", "soft"] = "hard"
-    """A policy's backups: the maximum over actions, or its softmax at `temperature`."""
-    tie_breaking: TieBreaking = "lowest"
-    """Policy, hard backups: among best actions the lowest, the leader's favourite (strong Stackelberg) or its worst
-    (weak). Model: rows of pairs without data are the truth (uniform with num_transitions), or lead to the best or the
-    worst next state for the leader."""
-    tie_tolerance: float = 1e-3
-    """Actions within this of the best are tied, in units of return and at each decision."""
-    temperature: float = 0.1
-    """τ of a policy's soft backups, in units of return; positive."""
-    num_transitions: int = 0
-    """A model is fitted by maximum likelihood to this many transitions drawn from the policy's data; 0 is infinitely
-    many: the true conditionals."""
-    clock: bool = True
-    """Whether a policy, or the follower of a matrix game, knows the time of the episode; only the latter may not."""
+    response: Response = "greedy"
+    """How a follower that acts answers a learning leader: by its best action, or drawing from its policy."""
+    context: Context = "answers"
+    """How a leader is heard: by the answers it draws, or by its probabilities, so that a mixed one can be described."""
+    hidden_queries: bool = False
+    """A leader that plays does not learn from its answers to the follower's queries."""
+    phase_told: bool = False
+    """A leader that plays is told whether it is being asked or is playing."""
+    follower_reset: bool = True
+    """The follower restarts in each of the leader's episodes; else it enters one with the response to the last."""
 
-
-@dataclasses.dataclass(frozen=True)
-class ImplicitOptions:
-    """The soft best response over an infinite horizon, differentiated by the implicit function theorem."""
-
-    max_iterations: int = 50
-    """Newton steps (soft policy iterations) of the solver; what is left at the end is reported as the residual."""
-    temperature: float = 0.1
-    """τ of the soft backups, in units of return; positive."""
-    discount: float = 0.98
-    """γ in [0, 1), of the problem that the follower solves (the poster's T = 50 is 1/(1 − γ) at 0.98)."""
+    def conditions(self) -> Conditions:
+        """Those of "Oracles & Followers", and which of them are given up."""
+        return Conditions(**{name: getattr(self, name) for name in Conditions._fields if hasattr(self, name)})
 
 
-LeaderOptions = PPOOptions | GradientOptions | EvolutionOptions
-FollowerOptions = PPOOptions | FitOptions | GradientOptions | QLearningOptions | ExactOptions | ImplicitOptions
-LEARNERS: dict[str, str] = {
-    "ppo": "proximal policy optimisation on the sampled, query-augmented episode",
-    "policy_gradient": "plain policy gradient: one gradient step on each rollout",
-    "gradient": "gradient of the exact payoff through the response, any optax optimizer",
-    "evolution": "evolution strategies on the exact payoff or on played episodes, no gradient",
-}
+def is_opened(field: dataclasses.Field) -> bool:
+    """Whether the fields of the options in it are named without it."""
+    return bool(field.metadata.get("opened"))
 
 
-def plain_policy_gradient(options: PPOOptions) -> PPOOptions:
-    """PPO's options with one epoch of one minibatch.
+@functools.cache
+def hints_of(options: type) -> dict[str, Any]:
+    """The types of a dataclass' fields, names resolved."""
+    return typing.get_type_hints(options)
 
-    The gradient is then taken where the probability ratio is 1 and nothing is clipped: the policy gradient with
-    advantages (Sutton et al. 2000).
+
+class Setting(NamedTuple):
+    """A field as it is set.
+
+    Attributes:
+        name: as a user writes it.
+        kind: its type.
+        value: what it is set to.
+        default: of its options; `dataclasses.MISSING` where there is none.
     """
-    batch = options.num_environments * options.num_steps
-    return dataclasses.replace(options, num_epochs=1, minibatch_size=batch)
+
+    name: str
+    kind: Any
+    value: Any
+    default: Any
 
 
-def learner_name(options: LeaderOptions) -> str:
-    """The key of `LEARNERS` under which a leader's options stand."""
-    if isinstance(options, PPOOptions):
-        return "policy_gradient" if options == plain_policy_gradient(options) else "ppo"
-    return "gradient" if isinstance(options, GradientOptions) else "evolution"
+def settings(options: Any, prefix: str = "") -> Iterator[Setting]:
+    """Every field of a set of options and of those in it."""
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if dataclasses.is_dataclass(value):
+            yield from settings(value, prefix if is_opened(field) else f"{prefix}{field.name}.")
+        else:
+            yield Setting(prefix + field.name, hints_of(type(options))[field.name], value, field.default)
 
 
-def plays(options: LeaderOptions) -> bool:
-    """Whether a leader learns from episodes that it plays; else from exact payoffs."""
-    return isinstance(options, PPOOptions) or (isinstance(options, EvolutionOptions) and options.num_episodes > 0)
+def traced_fields(options: Any) -> dict[str, float]:
+    """The traced hyper-parameters as a flat dict."""
+    return {setting.name: setting.value for setting in settings(options) if setting.kind is float}
+
+
+def static_fields(options: Any) -> dict[str, type]:
+    """The fields that shape the program and can be an axis of cells, with their types."""
+    found: dict[str, type] = {}
+    for setting in settings(options):
+        values = {type(value) for value in typing.get_args(setting.kind)} or {setting.kind}
+        if len(values) == 1 and values <= {int, str, bool}:
+            found[setting.name] = values.pop()
+    return found
+
+
+def with_values(options: Any, values: Mapping[str, Any]) -> Any:
+    """The options with fields replaced, by their names; a traced one may become an array.
+
+    Raises:
+        InputError: a name that is no field, with the nearest one that is.
+    """
+    known = {setting.name for setting in settings(options)}
+    for name in values:
+        require_known(name, "field", known)
+    return _replaced(options, values, "")
+
+
+def with_traced(options: Any, values: Mapping[str, Any]) -> Any:
+    """The options with traced fields replaced by `values` (numbers or arrays).
+
+    Raises:
+        InputError: a name that is no traced field, with the nearest one that is.
+    """
+    for name in values:
+        require_known(name, "hyper-parameter", traced_fields(options))
+    return _replaced(options, values, "")
+
+
+def _replaced(options: Any, values: Mapping[str, Any], prefix: str) -> Any:
+    changes: dict[str, Any] = {}
+    for field in dataclasses.fields(options):
+        value, name = getattr(options, field.name), prefix + field.name
+        if dataclasses.is_dataclass(value):
+            changes[field.name] = _replaced(value, values, prefix if is_opened(field) else f"{name}.")
+        elif name in values:
+            changes[field.name] = values[name]
+    return dataclasses.replace(options, **changes)
+
+
+def with_names(options: Any, where: str = "") -> None:
+    """Raise `InputError` unless every field that has names for its values holds one of them."""
+    for setting in settings(options, where):
+        if typing.get_origin(setting.kind) is Literal:
+            require_known(setting.value, setting.name, typing.get_args(setting.kind))
+
+
+def require_defaults(options: Any, reasons: Mapping[str, str]) -> None:
+    """Raise `InputError` where a field is set that has no meaning in the run.
+
+    Args:
+        options: that hold the fields.
+        reasons: field -> where it has none, such as "where the follower is a model".
+    """
+    for setting in settings(options):
+        if setting.name in reasons:
+            allowed = f"must be {setting.default} {reasons[setting.name]}"
+            require(setting.value == setting.default, setting.name, allowed, setting.value)
+
+
+def require_count(value: Any, field: str, least: int = 1) -> None:
+    """Raise `InputError` unless `value` is a whole number of at least `least`."""
+    whole = isinstance(value, int) and not isinstance(value, bool) and value >= least
+    require(whole, field, f"must be a whole number of at least {least}", value)
+
+
+def require_counts(options: Any, where: str, *names: str) -> None:
+    """Raise `InputError` unless the named fields, or each number in them, are whole numbers of at least 1."""
+    for name in names:
+        value = getattr(options, name)
+        for number in value if isinstance(value, tuple) else (value,):
+            require_count(number, where + name)
+
+
+def require_ranges(options: Any, where: str, **ranges: tuple[float, float]) -> None:
+    """Raise `InputError` unless the named fields lie between their ends; an infinite end is "at least" and finite."""
+    for name, (low, high) in ranges.items():
+        value = getattr(options, name)
+        allowed = f"must be in [{low:g}, {high:g}]" if math.isfinite(high) else f"must be at least {low:g} and finite"
+        require(math.isfinite(value) and low <= value <= high, where + name, allowed, value)
+
+
+def require_positive(options: Any, where: str, *names: str) -> None:
+    """Raise `InputError` unless the named fields are positive and finite."""
+    for name in names:
+        value = getattr(options, name)
+        require(0.0 < value < math.inf, where + name, "must be positive and finite", value)
+
+
+def to_plain(options: Any, name_of: Callable[[Any], str | None]) -> dict[str, Any]:
+    """Options as plain data; a set that belongs to a part bears the part's name as "name".
+
+    Args:
+        options: frozen dataclasses.
+        name_of: (options) -> name of the part that they belong to, or None.
+    """
+    plain: dict[str, Any] = {}
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if dataclasses.is_dataclass(value):
+            name = name_of(value)
+            plain[field.name] = ({} if name is None else {"name": name}) | to_plain(value, name_of)
+        else:
+            plain[field.name] = list(value) if isinstance(value, tuple) else value
+    return plain
+
+
+def from_plain(kind: type, fields: Mapping[str, Any], where: str) -> Any:
+    """One set of options back from plain data, also after a trip through JSON; inner sets must be options already.
+
+    Raises:
+        InputError: a field that does not exist, or none where one is needed.
+    """
+    known = [field.name for field in dataclasses.fields(kind)]
+    for name in fields:
+        require_known(name, where, known)
+    try:
+        return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+    except TypeError as error:
+        raise InputError(f"{where}: {error}") from error

@@ -13,10 +13,10 @@ import jax.numpy as jnp
 
 from sbmrl.core.distributions import Distribution, categorical, diagonal_gaussian
 from sbmrl.core.formulation import Role
-from sbmrl.core.game import Game, Head, Seat, Strategy
-from sbmrl.core.options import EvolutionOptions, GradientOptions, PPOOptions
+from sbmrl.core.game import Game, Head
 
 Parametrization = Literal["network", "table"]
+Initial = Literal["uniform", "random", "truth"]
 Params = Any
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"tanh": nn.tanh, "relu": nn.relu}
 
@@ -196,20 +196,13 @@ def with_context(description: jax.Array, observation: jax.Array) -> jax.Array:
     return jnp.concatenate([jnp.broadcast_to(description, shape), observation], axis=-1)
 
 
-def contextual_strategy(
-    logits: Callable[[Params, jax.Array], jax.Array], params: Params, description: jax.Array, seat
-) -> Strategy:
-    """The table that a context-conditioned player plays against the leader described by ω: softmax net(θ, ω, ·)."""
-    return seat.table(logits(params, with_context(description, seat.queries)))
-
-
-def make_player(seat: Seat, observation_size: int, options: PPOOptions) -> Player:
-    """PPO's player in a seat, whose observations may begin with a description."""
-    if options.parametrization == "table":
-        actor = Table(seat.queries, seat.num_outputs, initial_scale=0.01)
-    else:
-        actor = MultiLayerPerceptron(options.actor_hidden, seat.num_outputs, output_gain=0.01)
-    return actor_critic(actor, options.critic_hidden, seat.head, observation_size)
+def make_actor(
+    queries: jax.Array, num_outputs: int, parametrization: Parametrization, hidden: tuple[int, ...]
+) -> nn.Module:
+    """A policy gradient's actor: a free row of logits for each of the `queries` `[Q, D]`, or a network."""
+    if parametrization == "table":
+        return Table(queries, num_outputs, initial_scale=0.01)
+    return MultiLayerPerceptron(hidden, num_outputs, output_gain=0.01)
 
 
 _SURE = 1e-4  # a certain answer's other probabilities, so that its logits are finite
@@ -227,20 +220,36 @@ class FreePlayer(NamedTuple):
     logits: Callable[[Params], jax.Array]
 
 
-def free_player(game: Game, role: Role, options: GradientOptions | EvolutionOptions, queries: jax.Array) -> FreePlayer:
-    """A learner of exact payoffs' player, or evolution strategies', who sees what is in `queries` `[Q, D]`."""
+def free_player(
+    game: Game,
+    role: Role,
+    queries: jax.Array,
+    parametrization: Parametrization,
+    hidden: tuple[int, ...],
+    initial: Initial,
+) -> FreePlayer:
+    """The player of a learner that needs no critic, who sees what is in `queries` `[Q, D]`.
+
+    Args:
+        game: the game.
+        role: the player's.
+        queries: everything that it can observe.
+        parametrization: a free row of logits per query, or a network.
+        hidden: widths of the network's hidden layers.
+        initial: how a table starts: nearly uniform rows, random rows, or what there should be.
+    """
     seat = game.seats[role]
-    if options.parametrization == "network":
-        network = MultiLayerPerceptron(options.hidden, seat.num_outputs, output_gain=0.01)
+    if parametrization == "network":
+        network = MultiLayerPerceptron(hidden, seat.num_outputs, output_gain=0.01)
         return FreePlayer(
             lambda key: network.init(key, queries[0]),
             lambda params: network.apply(params, queries),  # pyright: ignore[reportArgumentType, reportReturnType]
         )
 
     def init(key: jax.Array) -> Params:
-        if options.initial == "uniform":
+        if initial == "uniform":
             return {"logits": 0.01 * jax.random.normal(key, (queries.shape[0], seat.num_outputs))}
-        strategy = game.priors[role](key) if options.initial == "random" else game.reference[role]()
+        strategy = game.priors[role](key) if initial == "random" else game.reference[role]()
         logits = jnp.log(jnp.maximum(seat.rows(strategy), _SURE))
         return {"logits": jnp.tile(logits, (queries.shape[0] // seat.queries.shape[0], 1))}  # the same in both phases
 

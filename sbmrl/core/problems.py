@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from sbmrl.core.experiment import Response
 from sbmrl.core.environment import Environment
 from sbmrl.core.formulation import Formulation
 from sbmrl.core.game import Game, Outcome, Profile, Seat, SeatState, Strategy
+from sbmrl.core.options import Conditions, Response
 from sbmrl.core.oracles import Oracle, asking_once
 from sbmrl.core.payoffs import Objective, objective
 from sbmrl.core.players import with_context
@@ -28,22 +28,6 @@ def _begin(key: jax.Array, seat: Seat, wants: Objective, other: Strategy) -> tup
     """A fresh episode against `other`, of a kind drawn as the wanted payoffs demand: (state, kind)."""
     kind = wants.draw(jax.random.fold_in(key, 0))
     return seat.reset(jax.random.fold_in(key, 1), other, wants.play(kind)), kind
-
-
-class Conditions(NamedTuple):
-    """What the leader's episode keeps to, and what each condition is for when it is given up (docs/matrix_games.md).
-
-    Attributes:
-        hidden_queries: the leader's learner does not see its answers.
-        phase_told: the leader sees whether it is being asked or is playing.
-        follower_reset: the follower restarts in every episode; else it plays the response to the episode before.
-        paid_queries: answers are paid as if they were steps of the game.
-    """
-
-    hidden_queries: bool = False
-    phase_told: bool = False
-    follower_reset: bool = True
-    paid_queries: bool = False
 
 
 class View(NamedTuple):
@@ -175,11 +159,12 @@ class FollowerState(NamedTuple):
 
 
 def follower_problem(
-    game: Game, formulation: Formulation, describe: Callable[[Strategy], jax.Array]
+    game: Game, formulation: Formulation, describe: Callable[[Strategy], jax.Array] | None
 ) -> Callable[[Leaders], Environment]:
     """(leaders) -> the follower's episode against a leader drawn for it, ω = describe(heard) before every observation.
 
-    It is cut (truncated) at T, unless the game ends there by its rules. Its info is the seat's.
+    It is cut (truncated) at T, unless the game ends there by its rules. Its info is the seat's. Without `describe`
+    nothing stands before the observations.
     """
     seat, wants = game.seats[formulation.follower], objective(game.payoffs, formulation.follower_wants)
     heard = game.heard[formulation.leader]
@@ -191,7 +176,7 @@ def follower_problem(
         def reset(key: jax.Array):
             key_leader, key_heard, key_begin = jax.random.split(key, 3)
             leader = leaders(key_leader)[formulation.leader]
-            description = describe(heard(key_heard, leader))
+            description = jnp.zeros(0) if describe is None else describe(heard(key_heard, leader))
             state = FollowerState(description, *_begin(key_begin, seat, wants, leader))
             return observe(state), state
 

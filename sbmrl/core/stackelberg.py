@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import jax
 
 from sbmrl.core.formulation import Formulation
-from sbmrl.core.game import Game, Outcome, Profile, Strategy
-from sbmrl.core.learner import Info, Learner
+from sbmrl.core.game import Game, Info, Outcome, Profile, Strategy
+from sbmrl.core.learner import Learner
 from sbmrl.core.scheme import Scheme
 
 
@@ -45,21 +45,6 @@ class Algorithm(NamedTuple):
     leader_strategy: Callable[[GameState], Strategy]
 
 
-class Collector(NamedTuple):
-    """How data is collected while the game is played.
-
-    Attributes:
-        init: (key) -> data, entries of a profile.
-        update: (key, data, profile) -> data with the transitions that the profile causes.
-    """
-
-    init: Callable[[jax.Array], Profile]
-    update: Callable[[jax.Array, Profile, Profile], Profile]
-
-
-NO_COLLECTION = Collector(lambda key: {}, lambda key, data, profile: data)
-
-
 def stackelberg(
     game: Game,
     formulation: Formulation,
@@ -67,7 +52,6 @@ def stackelberg(
     leader_strategy: Callable[[Any], Strategy],
     scheme: Scheme,
     num_steps: int,
-    collector: Collector = NO_COLLECTION,
 ) -> Algorithm:
     """The leader learns for `num_steps` while the scheme answers for the follower.
 
@@ -82,7 +66,6 @@ def stackelberg(
         leader_strategy: (leader's parameters) -> its strategy.
         scheme: how the follower answers.
         num_steps: leader steps.
-        collector: what becomes of the transitions.
     """
     # Tags far behind the small numbers that `split` counts with: a learner may split the key that it is handed.
     follower_tag, data_tag = 0x666F6C, 0x646174
@@ -105,7 +88,7 @@ def stackelberg(
 
     def init(key: jax.Array) -> GameState:
         key_leader, key_follower = jax.random.split(key)
-        data = collector.init(jax.random.fold_in(key, data_tag))
+        data = {} if game.collector is None else game.collector.init(jax.random.fold_in(key, data_tag))
         follower = scheme.init(key_follower, lambda key: {**data, **random_leader(key)})
         return GameState(leader.init(key_leader, outcome(GameState(None, follower, data))), follower, data)
 
@@ -121,8 +104,8 @@ def stackelberg(
             state = state._replace(follower=follower)
         new, leader_info = leader.update(key, state.leader, outcome(state))
         state = state._replace(leader=new)
-        if collector is not NO_COLLECTION:
-            data = collector.update(jax.random.fold_in(key, data_tag), state.data, outcome(state)(strategy(state)))
+        if game.collector is not None:
+            data = game.collector.update(jax.random.fold_in(key, data_tag), state.data, outcome(state)(strategy(state)))
             state = state._replace(data=data)
         return state, info | leader_info
 

@@ -12,14 +12,15 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sbmrl.experiment.checks import check
-from sbmrl.core.experiment import Experiment, traced_fields, with_traced
+from sbmrl.core.experiment import Experiment
 from sbmrl.core.formulation import Role
 from sbmrl.core.game import Metrics, Strategy
 from sbmrl.core.measures import all_finite
-from sbmrl.experiment.solver import Solver, make_solver
+from sbmrl.core.options import traced_fields, with_traced
+from sbmrl.core.parts import World
 from sbmrl.core.stackelberg import GameState
-from sbmrl.experiment.worlds import World, require_kind, world_of
+from sbmrl.experiment.checks import check
+from sbmrl.experiment.solver import Solver, make_solver, world_of
 
 Hyper = Mapping[str, Any]  # traced hyper-parameters by dotted name; those left out keep the experiment's value
 
@@ -45,8 +46,8 @@ class Final(NamedTuple):
 
     Attributes:
         metrics: final numbers, `[]` each (see the kind of game's measures).
-        profile: role -> the evaluated strategy: "model" `[S, A, S]`, "policy" `[(T,) S, A]`, or of a matrix game "row"
-            and "column" `[(T,) O, A]`; T where it was planned with a clock.
+        profile: role -> the evaluated strategy, as the kind of game has it: in model-based RL "model" `[S, A, S]` and
+            "policy" `[(T,) S, A]`, T where it was planned with a clock.
         params: {"leader": …, "follower": …} trained parameters.
     """
 
@@ -110,7 +111,7 @@ def make_program(
 
     Args:
         experiment: the configuration.
-        world: an MDP or a matrix game, if it is not the one that `env` names.
+        world: of the formulation's kind of game, if it is not the one that `env` names.
         leader_optimizer: any optax transformation, in place of the named optimizer of a gradient or evolution leader.
 
     Raises:
@@ -118,7 +119,6 @@ def make_program(
     """
     check(experiment)
     world = world_of(experiment) if world is None else world
-    require_kind(experiment, world)
 
     def solver(hyper: Hyper) -> Solver:
         return make_solver(with_traced(experiment, hyper), world, leader_optimizer)

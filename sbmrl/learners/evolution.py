@@ -1,5 +1,6 @@
 """Evolution strategies: for payoffs whose gradient says nothing, as through a hard response."""
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -7,10 +8,39 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sbmrl.core.game import Outcome
-from sbmrl.core.learner import Info, Learner
-from sbmrl.core.options import EvolutionOptions
-from sbmrl.core.players import Params
+from sbmrl.core.game import Info, Outcome, Strategy
+from sbmrl.core.learner import Learner, Task, Trainee
+from sbmrl.core.options import require_count, require_counts, require_positive
+from sbmrl.core.parts import LearnerKind
+from sbmrl.core.players import Initial, Parametrization, Params, free_player
+from sbmrl.core.rollout import episode_returns
+from sbmrl.errors import require
+from sbmrl.learners import gradient
+from sbmrl.learners.gradient import Optimizer
+
+
+@dataclasses.dataclass(frozen=True)
+class EvolutionOptions:
+    """Evolution strategies (Salimans et al. 2017, arXiv 1703.03864) on the exact payoff: uses no gradient."""
+
+    num_updates: int = 500
+    """Generations (rounded up to whole records)."""
+    population_size: int = 32
+    """Candidates a generation, in antithetic pairs; an even number."""
+    optimizer: Optimizer = "adam"
+    """Any of optax's: how the estimated gradient becomes a step."""
+    parametrization: Parametrization = "table"
+    """A free row of logits per query, or a network."""
+    hidden: tuple[int, ...] = (64, 64)
+    """Widths of a network's hidden layers (tanh)."""
+    initial: Initial = "uniform"
+    """A table's start: nearly uniform rows, random rows (Dirichlet(1)), or the truth (model), the optimum (policy)."""
+    learning_rate: float = 0.1
+    """Step size of the optimizer."""
+    standard_deviation: float = 0.5
+    """Spread of the candidates around the mean, in units of the parameters (logits)."""
+    num_episodes: int = 0
+    """Episodes of the query-augmented game that each candidate plays to be judged; 0 judges by the exact payoff."""
 
 
 class EvolutionState(NamedTuple):
@@ -64,3 +94,50 @@ def evolution(
         return EvolutionState(algorithm.get_mean(new), new), info
 
     return Learner(init, update, lambda state: state.params, options.population_size * steps_per_candidate)
+
+
+def build(task: Task, options: EvolutionOptions) -> Trainee:
+    """Evolution strategies on a task's exact payoff, or on the returns of its played episodes."""
+    player = free_player(task.game, task.role, task.seen, options.parametrization, options.hidden, options.initial)
+    optimizer = task.optimizer or gradient.make_optimizer(options.optimizer, options.learning_rate)
+
+    def answers(params: Params, description: jax.Array | None = None) -> jax.Array:
+        del description  # not for players that are conditioned on one
+        return player.logits(params)[-task.played.shape[0] :]  # told the phase, that of play is the last
+
+    def strategy(params: Params) -> Strategy:
+        return task.seat.table(answers(params))
+
+    def exact(key: jax.Array, params: Params, outcome: Outcome) -> jax.Array:
+        return task.payoff(outcome(strategy(params)))
+
+    def played(key: jax.Array, params: Params, outcome: Outcome) -> jax.Array:
+        def answer(key: jax.Array, observation: jax.Array) -> jax.Array:
+            return jax.random.categorical(key, player.logits(params)[jnp.argmax(task.seen @ observation)])
+
+        return jnp.mean(episode_returns(key, task.problem(outcome), answer, options.num_episodes, task.num_steps))
+
+    fitness, steps = (played, options.num_episodes * task.num_steps) if options.num_episodes else (exact, 1)
+    return Trainee(evolution(player.init, fitness, steps, optimizer, options), answers)
+
+
+def check(options: EvolutionOptions, where: str) -> None:
+    """Raise `InputError` for a number that is not allowed; `where` is the prefix of the names."""
+    gradient.check(options, where)
+    require_counts(options, where, "population_size")
+    require_positive(options, where, "standard_deviation")
+    size = options.population_size
+    require(size % 2 == 0, f"{where}population_size", "must be even: candidates come in antithetic pairs", size)
+    require_count(options.num_episodes, f"{where}num_episodes", least=0)
+
+
+EVOLUTION = LearnerKind(
+    name="evolution",
+    summary="evolution strategies on the exact payoff or on played episodes, no gradient",
+    options=EvolutionOptions,
+    build=build,
+    check=check,
+    heard=lambda options: ("answers", "probabilities") if options.num_episodes else ("probabilities",),
+    plays=lambda options: options.num_episodes > 0,
+    preset=lambda name: EvolutionOptions(num_updates=200) if name == "fast" else EvolutionOptions(),
+)

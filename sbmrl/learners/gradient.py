@@ -1,19 +1,41 @@
 """Gradient ascent on the exact payoff of whatever profile results: leaders, and followers in an inner loop."""
 
+import dataclasses
+import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from sbmrl.core.game import Outcome, Profile, Strategy
-from sbmrl.core.learner import Info, Learner
-from sbmrl.core.options import EvolutionOptions, GradientOptions
-from sbmrl.core.players import Params
+from sbmrl.core.game import Info, Outcome, Profile, Strategy
+from sbmrl.core.learner import Learner, Task, Trainee, gradient_norm
+from sbmrl.core.options import require_counts, require_ranges
+from sbmrl.core.parts import LearnerKind
+from sbmrl.core.players import Initial, Parametrization, Params, free_player
 
+Optimizer = Literal["adabelief", "adam", "adamw", "amsgrad", "lion", "nadam", "radam", "rmsprop", "sgd", "yogi"]
 # Under the root, so that a leader may differentiate through a step whose gradient is 0.
 _DIFFERENTIABLE = {name: {"eps_root": 1e-16} for name in ("adabelief", "adam", "adamw", "amsgrad", "nadam", "radam")}
+
+
+@dataclasses.dataclass(frozen=True)
+class GradientOptions:
+    """Gradient ascent on the exact payoff, through the other side's response where that depends on the player."""
+
+    num_updates: int = 500
+    """Gradient steps (rounded up to whole records); a follower in an inner loop makes num_inner_steps instead."""
+    optimizer: Optimizer = "adam"
+    """Any of optax's: how a gradient becomes a step."""
+    parametrization: Parametrization = "table"
+    """A free row of logits per query, or a network."""
+    hidden: tuple[int, ...] = (64, 64)
+    """Widths of a network's hidden layers (tanh)."""
+    initial: Initial = "uniform"
+    """A table's start: nearly uniform rows, random rows (Dirichlet(1)), or the truth (model), the optimum (policy)."""
+    learning_rate: float = 0.1
+    """Step size of the optimizer."""
 
 
 class GradientState(NamedTuple):
@@ -23,9 +45,9 @@ class GradientState(NamedTuple):
     optimizer_state: Any
 
 
-def make_optimizer(options: GradientOptions | EvolutionOptions) -> optax.GradientTransformation:
+def make_optimizer(name: Optimizer, learning_rate: jax.typing.ArrayLike) -> optax.GradientTransformation:
     """The optax optimizer of that name; it minimises, so learners hand it the negative gradient."""
-    return getattr(optax, options.optimizer)(options.learning_rate, **_DIFFERENTIABLE.get(options.optimizer, {}))
+    return getattr(optax, name)(learning_rate, **_DIFFERENTIABLE.get(name, {}))
 
 
 def gradient(
@@ -54,7 +76,35 @@ def gradient(
     return Learner(init, update, lambda state: state.params, 1)
 
 
-def gradient_norm(slope: Params) -> jax.Array:
-    """`[]`: the Euclidean norm over all parameters, with derivative 0 at 0."""
-    total = optax.tree.norm(slope, squared=True)
-    return jnp.where(total > 0, jnp.sqrt(jnp.where(total > 0, total, 1.0)), 0.0)
+def build(task: Task, options: GradientOptions) -> Trainee:
+    """Gradient ascent on a task's exact payoff."""
+    player = free_player(task.game, task.role, task.seen, options.parametrization, options.hidden, options.initial)
+    optimizer = task.optimizer or make_optimizer(options.optimizer, options.learning_rate)
+
+    def answers(params: Params, description: jax.Array | None = None) -> jax.Array:
+        del description  # not for players that are conditioned on one
+        return player.logits(params)[-task.played.shape[0] :]  # told the phase, that of play is the last
+
+    def strategy(params: Params) -> Strategy:
+        return task.seat.table(answers(params))
+
+    return Trainee(gradient(player.init, strategy, task.payoff, optimizer), answers)
+
+
+def check(options: Any, where: str) -> None:
+    """Raise `InputError` for a number that is not allowed; `where` is the prefix of the names."""
+    require_counts(options, where, "num_updates", "hidden")
+    require_ranges(options, where, learning_rate=(0.0, math.inf))
+
+
+GRADIENT = LearnerKind(
+    name="gradient",
+    summary="gradient of the exact payoff through the response, any optax optimizer",
+    options=GradientOptions,
+    build=build,
+    check=check,
+    preset=lambda name: GradientOptions(num_updates=200) if name == "fast" else GradientOptions(),
+    follows=True,
+    differentiates=True,
+    no_derivative=lambda options: "its step, a sign, has no derivative" if options.optimizer == "lion" else "",
+)

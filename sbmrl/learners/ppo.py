@@ -4,6 +4,8 @@ The options and their defaults are Stable-Baselines3's: clipped surrogate, gener
 advantages normalised per minibatch, global gradient-norm clipping, Adam with ε = 1e-5.
 """
 
+import dataclasses
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -13,10 +15,49 @@ import jax.numpy as jnp
 import optax
 
 from sbmrl.core.environment import Environment, auto_reset
-from sbmrl.core.learner import Info, Learner, Opponent, scan_minibatches
-from sbmrl.core.options import PPOOptions
-from sbmrl.core.players import Params, Player
+from sbmrl.core.game import Info
+from sbmrl.core.learner import Learner, Networks, Opponent, Phases, Task, Trainee, scan_minibatches
+from sbmrl.core.options import require_counts, require_ranges
+from sbmrl.core.parts import LearnerKind
+from sbmrl.core.players import Parametrization, Params, Player, actor_critic, make_actor, with_context
 from sbmrl.core.rollout import Running, Trajectory, rollout, start
+from sbmrl.errors import require
+
+
+@dataclasses.dataclass(frozen=True)
+class PPOOptions:
+    """Proximal policy optimisation; the defaults are Stable-Baselines3's."""
+
+    total_steps: int = 250_000
+    """Environment steps to train for, queries included (rounded up to whole updates and records)."""
+    num_environments: int = 16
+    """Environments played side by side."""
+    num_steps: int = 128
+    """Steps in each environment between two updates (Stable-Baselines3: 2,048 in one)."""
+    minibatch_size: int = 64
+    """Samples per gradient step; a multiple of the number of environments."""
+    num_epochs: int = 10
+    """Passes over each rollout."""
+    parametrization: Parametrization = "network"
+    """The actor: a network, or a free row of logits per query (leaders only)."""
+    actor_hidden: tuple[int, ...] = (64, 64)
+    """Widths of the actor's hidden layers (tanh)."""
+    critic_hidden: tuple[int, ...] = (64, 64)
+    """Widths of the critic's hidden layers (tanh); none is a linear critic."""
+    learning_rate: float = 3e-4
+    """Adam's step size."""
+    discount: float = 0.99
+    """γ, discount per step."""
+    gae_lambda: float = 0.95
+    """λ of generalised advantage estimation."""
+    clip_range: float = 0.2
+    """ε, how far the probability ratio may leave 1."""
+    entropy_coefficient: float = 0.0
+    """Weight of the entropy bonus."""
+    value_coefficient: float = 0.5
+    """Weight of the critic's loss."""
+    max_gradient_norm: float = 0.5
+    """Global norm above which a gradient is scaled down."""
 
 
 class PPOState(NamedTuple):
@@ -90,20 +131,6 @@ def surrogate_loss(player: Player, params: Params, samples: Samples, options: PP
     return loss, {"value_loss": value_loss, "entropy": entropy, "approximate_kl": approximate_kl}
 
 
-class Phases(NamedTuple):
-    """The three phases of an update, apart so that each can be timed on its own.
-
-    Attributes:
-        collect: (key, params, running, opponent) -> (running, trajectory): play T steps in E environments.
-        assess: (params, trajectory) -> samples: values, advantages and log-probabilities.
-        improve: (key, params, optimizer state, samples) -> (params, optimizer state, info): epochs of minibatches.
-    """
-
-    collect: Callable[[jax.Array, Params, Running, Opponent], tuple[Running, Trajectory]]
-    assess: Callable[[Params, Trajectory], Samples]
-    improve: Callable[[jax.Array, Params, Any, Samples], tuple[Params, Any, Info]]
-
-
 def _optimizer(options: PPOOptions) -> optax.GradientTransformation:
     """Adam behind a global gradient-norm clip, as in Stable-Baselines3."""
     return optax.chain(
@@ -143,7 +170,9 @@ def phases(problem: Callable[[Opponent], Environment], player: Player, options: 
         return (optax.apply_updates(params, updates), optimizer_state), info
 
     def improve(key: jax.Array, params: Params, optimizer_state: Any, samples: Samples) -> tuple[Params, Any, Info]:
-        carry, infos = scan_minibatches(key, minibatch_step, (params, optimizer_state), samples, options)
+        carry, infos = scan_minibatches(
+            key, minibatch_step, (params, optimizer_state), samples, options.minibatch_size, options.num_epochs
+        )
         return *carry, jax.tree.map(jnp.mean, infos)
 
     return Phases(collect, assess, improve)
@@ -154,7 +183,11 @@ def ppo(problem: Callable[[Opponent], Environment], player: Player, options: PPO
 
     Steps with `info["weight"]` 0, where the problem gives weights, are not learned from.
     """
-    collect, assess, improve = phases(problem, player, options)
+    return _learner(problem, player, phases(problem, player, options), options)
+
+
+def _learner(problem: Callable[[Opponent], Environment], player: Player, parts: Phases, options: PPOOptions) -> Learner:
+    collect, assess, improve = parts
 
     def init(key: jax.Array, opponent: Opponent) -> PPOState:
         key_player, key_environment = jax.random.split(key)
@@ -175,3 +208,65 @@ def ppo(problem: Callable[[Opponent], Environment], player: Player, options: PPO
 
     steps = options.num_environments * options.num_steps
     return Learner(init, update, lambda state: state.params, steps)
+
+
+def build(task: Task, options: PPOOptions) -> Trainee:
+    """PPO of a task's sampled episode."""
+    seat = task.seat
+    actor = make_actor(task.seen, seat.num_outputs, options.parametrization, options.actor_hidden)
+    player = actor_critic(actor, options.critic_hidden, seat.head, task.observation_size)
+    parts = phases(task.problem, player, options)
+
+    def answers(params: Params, description: jax.Array | None) -> jax.Array:
+        queries = task.played if description is None else with_context(description, task.played)
+        return player.logits(params, queries)
+
+    networks = Networks(
+        (task.observation_size, *options.actor_hidden, seat.num_outputs),
+        (task.observation_size, *options.critic_hidden, 1),
+    )
+    return Trainee(_learner(task.problem, player, parts, options), answers, parts, networks)
+
+
+def check(options: PPOOptions, where: str) -> None:
+    """Raise `InputError` for a number that is not allowed; `where` is the prefix of the names."""
+    counts = ("total_steps", "num_environments", "num_steps", "minibatch_size", "num_epochs")
+    require_counts(options, where, *counts, "actor_hidden", "critic_hidden")
+    check_ranges(options, where)
+    require_ranges(options, where, clip_range=(0.0, math.inf))
+    check_minibatches(options, where)
+
+
+def check_ranges(options: Any, where: str) -> None:
+    """The same for the numbers that every policy gradient with a critic has."""
+    positive = (0.0, math.inf)
+    require_ranges(options, where, learning_rate=positive, discount=(0.0, 1.0), gae_lambda=(0.0, 1.0))
+    require_ranges(options, where, entropy_coefficient=positive, value_coefficient=positive, max_gradient_norm=positive)
+
+
+def check_minibatches(options: Any, where: str) -> None:
+    """Raise `InputError` unless whole time steps of all environments make minibatches, and these make a rollout."""
+    environments, minibatch = options.num_environments, options.minibatch_size
+    divides = minibatch % environments == 0 and (options.num_steps * environments) % minibatch == 0
+    allowed = f"must be a multiple of num_environments ({environments}) that divides num_environments·num_steps"
+    require(divides, f"{where}minibatch_size", allowed, minibatch)
+
+
+def updates_of_rollouts(options: Any) -> int:
+    """Updates of one rollout each that cover `total_steps`."""
+    return math.ceil(options.total_steps / (options.num_environments * options.num_steps))
+
+
+PPO = LearnerKind(
+    name="ppo",
+    summary="proximal policy optimisation on the sampled, query-augmented episode",
+    options=PPOOptions,
+    build=build,
+    check=check,
+    num_updates=updates_of_rollouts,
+    heard=lambda options: ("answers",),
+    plays=lambda options: True,
+    follows=True,
+    pretrains=lambda options: options.parametrization == "network",
+    steps="environment steps of the leader",
+)

@@ -7,10 +7,10 @@ import jax
 import numpy as np
 import polars as pl
 
+from sbmrl.display.statistics import aggregates, paired_improvement, performance_profile
+from sbmrl.display.tables import bounds_of
 from sbmrl.errors import InputError
 from sbmrl.report.entries import Entry
-from sbmrl.display.statistics import aggregates, paired_improvement, performance_profile
-from sbmrl.report.table import bounds_of
 
 # Two programs round the same policy's value differently; this part of (optimal − uniform policy) is no difference.
 EQUAL_FRACTION = 1e-5
@@ -85,8 +85,8 @@ def to_first_directory(entries: Sequence[Entry]) -> Partners:
             paired |= {id(entry), id(partner)}
     if not any(line["pairs"] for line in found):
         raise InputError(
-            "compare: the directories must share a cell and point (formulation, scheme, learner, env, alpha, loss, "
-            "agent_reward, values of the axes) with the same --seed and finished runs, got none"
+            "compare: the directories must share a cell and point (formulation, scheme, learner, env, settings of the "
+            "game, values of the axes) with the same --seed and finished runs, got none"
         )
     return Partners(found, [entry.label for entry in entries if id(entry) not in paired])
 

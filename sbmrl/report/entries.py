@@ -1,21 +1,22 @@
 """What a report is about: the points of all cells of one or more runs, in order, each under a name of its own."""
 
 import dataclasses
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
-from sbmrl.errors import InputError
-from sbmrl.core.options import learner_name
+from sbmrl.core.experiment import compose
 from sbmrl.display.statistics import interquartile_mean_interval
-from sbmrl.report.table import Row, at_point, bounds_of, cell_rows, title
+from sbmrl.display.tables import bounds_of
+from sbmrl.errors import InputError
+from sbmrl.report.table import Row, at_point, cell_rows, kind_of, title
 from sbmrl.sweep.load import LoadedRun
 from sbmrl.sweep.loaded_cell import LoadedCell
+from sbmrl.sweep.plan import read_plan
 
-_TOLD_APART_BY = ("env", "scheme", "learner", "loss")  # added to the names where entries differ in it
+_TOLD_APART_BY = ("env", "scheme", "learner")  # added to the names where entries differ in it
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,8 +27,8 @@ class Entry:
         run: which of the report's directories, by its place.
         cell: the cell.
         point: the values of the traced axes.
-        identity: what makes it comparable with an entry of another directory: formulation, scheme, learner, env, alpha,
-            loss, agent_reward, static, point.
+        identity: what makes it comparable with an entry of another directory: formulation, scheme, learner, env, what
+            the game is played with, static, point.
         label: its name in the report.
         group: its name without the world.
         row: its row of the table, None without a finished run.
@@ -122,21 +123,21 @@ def _planned(run: LoadedRun) -> dict[str, tuple[str, str, int]]:
     }
     if not path.is_file() or run.directory in {cell.directory for cell in run.cells.values()}:
         return begun
+    plan, planned = read_plan(path), {}
     try:
-        plan = json.loads(path.read_text(encoding="utf-8"))
-        planned = {}
         for cell in plan["cells"]:
             total = plan["num_seeds"]
             for _, values in cell["axes"]:
                 total *= len(values)
             planned[cell["name"]] = (cell["experiment"]["formulation"], cell["experiment"]["env"], total)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: is no plan of this program ({error})") from error
     return planned | begun
 
 
 def _read_cell(number: int, cell: LoadedCell) -> tuple[list[Entry], CellState]:
     results, curves, seconds, experiment = cell.results(), cell.curves(), cell.seconds(), cell.experiment
+    composition = compose(experiment)
     middle = _middle(curves, [axis.name for axis in cell.plan.axes])
     rows = iter(cell_rows(cell))
     entries = []
@@ -146,14 +147,13 @@ def _read_cell(number: int, cell: LoadedCell) -> tuple[list[Entry], CellState]:
         if row is not None:
             returns = own.filter(pl.col("finite"))["exact_return"].to_numpy()
             row["interquartile_mean_interval"] = bounds_of(interquartile_mean_interval(returns))
+        played_with = composition.kind.columns(experiment.game)
         identity = {
             "formulation": experiment.formulation,
-            "scheme": experiment.scheme,
-            "learner": learner_name(experiment.leader),
+            "scheme": composition.scheme.name,
+            "learner": composition.leader.name,
             "env": cell.world.name,
-            "alpha": point.get("alpha", experiment.alpha),
-            "loss": experiment.loss,
-            "agent_reward": experiment.agent_reward,
+            **{name: point.get(name, value) for name, value in played_with.items()},
             "static": dict(cell.plan.static),
             "point": point,
         }
@@ -186,12 +186,18 @@ def _middle(curves: pl.DataFrame, axes: Sequence[str]) -> pl.DataFrame:
 
 def _labelled(entries: Sequence[Entry], runs: Sequence[str]) -> list[Entry]:
     """The entries, each under names that say in what it differs from the others."""
-    differing = [name for name in _TOLD_APART_BY if len({entry.identity[name] for entry in entries}) > 1]
+    settings = [name for entry in entries for name in kind_of(entry.identity).display().told_apart]
+    candidates = dict.fromkeys((*_TOLD_APART_BY, *settings))
+    differing = [name for name in candidates if len({entry.identity.get(name) for entry in entries}) > 1]
     found = []
     for entry in entries:
         static = entry.identity["static"]
         without_world = {name: value for name, value in static.items() if name != "env"}
-        told = {name: f", {name} {entry.identity[name]}" for name in differing if name not in static}
+        told = {
+            name: f", {name} {entry.identity[name]}"
+            for name in differing
+            if name not in static and name in entry.identity
+        }
         where = f" ({runs[entry.run]})" if len(runs) > 1 else ""
         label = title(entry.identity) + "".join(told.values()) + where
         told.pop("env", None)

@@ -9,8 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-from sbmrl.report.comparison import THRESHOLDS
-from sbmrl.report.entries import Entry
+from sbmrl.core import registry
 from sbmrl.display.plotting import (
     BOUNDS,
     COLOURS,
@@ -34,12 +33,13 @@ from sbmrl.display.plotting import (
     row_figure,
     same_range,
 )
+from sbmrl.report.comparison import THRESHOLDS
+from sbmrl.report.entries import Entry
 
 _REFERENCE = "#222222"
 _MOST_DOTS = 80  # rows of a figure with a row a dot
 _MOST_GROUPS = 40
 _AGGREGATES = {"interquartile_mean": "IQM", "median": "median", "mean": "mean", "optimality_gap": "optimality gap"}
-_STEPS = {"ppo": "environment steps of the leader"}  # other learners compute a payoff a step
 
 
 def fooled(rows: Sequence[Mapping[str, Any]]) -> Drawing:
@@ -125,7 +125,7 @@ def learning_curves(entries: Sequence[Entry]) -> Drawing | None:
                 axes.plot(steps, middle, color=colour, lw=width, ls=dashes, marker=marker, label=in_lines(entry.group))
             _references(axes, batch)
             axes.set_title(world)
-            axes.set(xlabel=_STEPS.get(learner, "steps of the leader"), ylabel="exact return")
+            axes.set(xlabel=registry.learner(learner).steps, ylabel="exact return")
             axes.ticklabel_format(axis="x", style="sci", scilimits=(0, 5))
             legend_below(axes, columns=2 if len(shown) == 1 else 1)
             clean(axes)

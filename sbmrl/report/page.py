@@ -7,11 +7,11 @@ from pathlib import Path
 import jinja2
 import markupsafe
 
-from sbmrl.errors import InputError, require
+from sbmrl.core.files import write_bytes, write_json, write_text
 from sbmrl.display.plotting import Drawing
+from sbmrl.errors import InputError, require
 from sbmrl.report.sections import overview, sections, title
 from sbmrl.report.summary import summarise, to_markdown
-from sbmrl.sweep.files import write_bytes, write_json, write_text
 from sbmrl.sweep.load import LoadedRun
 
 MOST_ROWS = 60  # of a table that stands open

@@ -4,21 +4,21 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from sbmrl.core.formulation import FORMULATIONS
-from sbmrl.report import figures
-from sbmrl.games.tabular.pictures import model_pictures
+from sbmrl.core import registry
 from sbmrl.display.plotting import Drawing
+from sbmrl.report import figures
+from sbmrl.report.entries import Entry
 from sbmrl.report.summary import (
     Summary,
     Table,
-    certificate_table,
     cost_table,
     difference_table,
+    extra_tables,
     formulation_table,
     group_table,
     state_table,
 )
-from sbmrl.report.table import RESIDUAL_TOLERANCE, caption
+from sbmrl.report.table import RESIDUAL_TOLERANCE, caption, kind_of, published_by
 
 _NOTHING = "No run has finished yet."
 _PAIRS = (
@@ -32,11 +32,6 @@ _SCORES = (
     "half of all runs. Median and mean: over worlds, of each world's mean. Optimality gap: how much runs miss 1 "
     "by, on average; less is better. Intervals: 2,000 bootstrap resamples, seeds drawn inside every world. After "
     "Agarwal et al. (2021), “Deep reinforcement learning at the edge of the statistical precipice”."
-)
-_CERTIFIED = (
-    "Every run is certified: from its model's loss ε_M and its policy's error ε_π both theorems bound its regret "
-    "from above (docs/theory.md); a right-hand side far above the regret is true and says little. Medians over "
-    "the seeds."
 )
 
 
@@ -79,7 +74,7 @@ def overview(data: dict[str, Any]) -> str:
     def of_all(name: str) -> list[str]:
         return list(dict.fromkeys(cell[name] for cell in data["cells"]))
 
-    names = ", ".join(FORMULATIONS[name].title for name in of_all("formulation"))
+    names = ", ".join(registry.formulation(name).title for name in of_all("formulation"))
     worlds = of_all("world")
     done, total = (sum(cell[name] for cell in data["cells"]) for name in ("runs_finished", "runs"))
     state = f"Finished: {total:,} runs." if done == total else f"Not finished: {done:,} of {total:,} runs finished."
@@ -96,7 +91,7 @@ def sections(summary: Summary) -> list[Section]:
     rows = data["rows"]
     curves = figures.learning_curves(summary.entries)
     effects = figures.axis_effects(summary.entries)
-    models, left_out = model_pictures(summary.entries)
+    models, left_out = _pictures(summary.entries)
     found = [Section("state", "What was run", table=state_table(data), table_id="cells", what="cells")]
     if not rows:
         found.append(Section("table", "Formulations", [_NOTHING]))
@@ -120,12 +115,23 @@ def sections(summary: Summary) -> list[Section]:
         found.append(Section("axes", "Effects of the axes", pictures=effects))
     if models or left_out:
         found.append(Section("models", "Learned models", left_out, pictures=models))
-    table = certificate_table(data)
-    if table.lines:
-        found.append(Section("certificates", "Certificates", [_CERTIFIED], table=table, table_id="bounds"))
+    for extra in extra_tables(data):
+        table, name = Table(extra.columns, extra.lines), extra.heading.lower()
+        found.append(Section(name, extra.heading, [extra.explanation], table=table, table_id=f"{name}-table"))
     found.append(_cost(data))
     found.append(_commands(data))
     return found
+
+
+def _pictures(entries: Sequence[Entry]) -> tuple[list[Drawing], list[str]]:
+    """What each kind of game draws of its runs, and what it leaves out."""
+    drawings, left_out = [], []
+    for kind in registry.kinds().values():
+        own = [entry for entry in entries if kind_of(entry.identity).name == kind.name]
+        drawn, missing = kind.display().pictures(own) if own else ([], [])
+        drawings += drawn
+        left_out += missing
+    return drawings, left_out
 
 
 def _some(drawing: Drawing | None) -> list[Drawing]:
@@ -135,10 +141,8 @@ def _some(drawing: Drawing | None) -> list[Drawing]:
 def _below_table(data: dict[str, Any]) -> list[str]:
     stuck = [f"{row['label']}: {row['num_unconverged']}" for row in data["rows"] if row["num_unconverged"]]
     told = f"Seeds whose inner solver had not converged (residual above {RESIDUAL_TOLERANCE:g}): {'; '.join(stuck)}."
-    more = (
-        "IQM: the mean of the middle half of the seeds. Intervals: bootstrap, of shares Clopper–Pearson. Poster: mean "
-        "± spread of its five runs, sampled returns."
-    )
+    more = "IQM: the mean of the middle half of the seeds. Intervals: bootstrap, of shares Clopper–Pearson."
+    more += "".join(f" {source}" for source in published_by(data["rows"]))
     return [f"{caption(data['rows'])} {more}", *([told] if stuck else [])]
 
 

@@ -3,35 +3,16 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from sbmrl.core.parts import ExtraTable
+from sbmrl.display.statistics import Aggregates
+from sbmrl.display.tables import markdown_table, with_interval
 from sbmrl.errors import require
 from sbmrl.report.comparison import THRESHOLDS, over_worlds, to_baselines, to_first_directory
 from sbmrl.report.entries import CellState, Entry, read_runs, run_labels
-from sbmrl.display.statistics import Aggregates
-from sbmrl.report.table import COLUMNS, Row, caption, cells, markdown_table, with_interval
+from sbmrl.report.table import IQM, Row, by_kind, caption, cells, columns
 from sbmrl.sweep.load import LoadedRun
 
 Plain = dict[str, Any]
-TABLE_COLUMNS = tuple("IQM [95 %]" if column == "IQM" else column for column in COLUMNS)
-_CERTIFICATE_COLUMNS = (
-    "formulation",
-    "median regret",
-    "ε_M",
-    "ε_π",
-    "theorem 1 (model): regret ≤",
-    "theorem 1 (world): regret ≤",
-    "theorem 2: ε_M",
-    "theorem 2: ε_π",
-    "theorem 2: regret ≤",
-)
-_CERTIFICATES = (
-    "epsilon_model",
-    "epsilon_policy",
-    "theorem_1_model",
-    "theorem_1_world",
-    "epsilon_model_2",
-    "epsilon_policy_2",
-    "theorem_2",
-)
 
 
 class Table(NamedTuple):
@@ -118,27 +99,19 @@ def _state(state: CellState, labels: Sequence[str]) -> Plain:
 
 def formulation_table(data: Plain) -> Table:
     """The rows with the columns of table.md; the interquartile mean has its interval."""
-    lines = []
+    heads, lines = columns(data["rows"]), []
     for row in data["rows"]:
-        texts = cells(row)
+        texts = cells(row, data["rows"])
         texts[0] = row["label"]
-        texts[COLUMNS.index("IQM")] = with_interval(row["interquartile_mean_interval"], "{:.2f}")
+        texts[heads.index(IQM)] = with_interval(row["interquartile_mean_interval"], "{:.2f}")
         lines.append(texts)
-    return Table(TABLE_COLUMNS, lines)
+    return Table([f"{head} [95 %]" if head == IQM else head for head in heads], lines)
 
 
-def certificate_table(data: Plain) -> Table:
-    """Medians over the seeds of what the theorems say of each row."""
-
-    def number(value: float | None) -> str:
-        return "–" if value is None else f"{round(value, 9) + 0.0:.3g}"
-
-    lines = [
-        [row["label"], number(row["regret"]["median"]), *(number(row["certificate"][name]) for name in _CERTIFICATES)]
-        for row in data["rows"]
-        if row["certificate"]
-    ]
-    return Table(_CERTIFICATE_COLUMNS, lines)
+def extra_tables(data: Plain) -> list[ExtraTable]:
+    """What each kind of game adds of its rows."""
+    tables = [display.table(own) for display, own in by_kind(data["rows"])]
+    return [table for table in tables if table is not None and table.lines]
 
 
 def difference_table(data: Plain) -> Table:
@@ -213,11 +186,11 @@ def to_markdown(data: Plain) -> str:
     """table.md: the formulation table with its caption, and the tables computed from it."""
     if not data["rows"]:
         return "No run has finished yet.\n"
-    parts = [markdown_table(*formulation_table(data)), caption(data["rows"])]
+    parts, extras = [markdown_table(*formulation_table(data)), caption(data["rows"])], extra_tables(data)
     for heading, table in (
         ("Paired differences", difference_table(data)),
         ("Over worlds", group_table(data)),
-        ("Certificates (medians over the seeds)", certificate_table(data)),
+        *((f"{extra.heading} (medians over the seeds)", Table(extra.columns, extra.lines)) for extra in extras),
         ("Cost", cost_table(data)),
     ):
         parts += [f"## {heading}", markdown_table(*table)] if table.lines else []

@@ -4,49 +4,123 @@ Source: Gerstgrasser & Parkes (2023), "Oracles & Followers"; the poster, section
 is net(θ, ω(leader)), so it changes with the leader without any further training.
 """
 
-from collections.abc import Callable
+import dataclasses
 from typing import Any
 
 import jax
 
-from sbmrl.core.game import Profile, Strategy
-from sbmrl.core.learner import Learner
+from sbmrl.core import registry
+from sbmrl.core.game import Game, Profile, Strategy
+from sbmrl.core.learner import Trainee
+from sbmrl.core.options import require_count
+from sbmrl.core.parts import Choice, Composition, SchemeKind
 from sbmrl.core.problems import Leaders
 from sbmrl.core.scheme import Scheme, no_residual
+from sbmrl.core.tasks import follower_task
+from sbmrl.errors import InputError, require
+from sbmrl.learners.fit import FIT
+from sbmrl.learners.ppo import PPO
+
+
+@dataclasses.dataclass(frozen=True)
+class ContextualOptions:
+    """A follower that is pretrained on random leaders, knowing each by its answers."""
+
+    follower: Any
+    """How the follower learns."""
+    num_leader_pool: int = 2048
+    """Random leaders drawn for each update of the follower; episodes pick among them."""
 
 
 def pooled(key: jax.Array, leaders: Leaders, pool_size: int) -> Leaders:
-    """A sampler that picks among `pool_size` leaders drawn here."""
+    """A sampler that picks among `pool_size` leaders drawn here.
+
+    An environment that resets itself under `vmap` would otherwise draw a whole new leader at every step.
+    """
     pool = jax.vmap(leaders)(jax.random.split(key, pool_size))
     return lambda key: jax.tree.map(lambda x: x[jax.random.randint(key, (), 0, pool_size)], pool)
 
 
 def contextual(
-    follower: Learner,
-    strategy: Callable[[Any, jax.Array], Strategy],
-    describe: Callable[[Profile], jax.Array],
-    num_pretrain_steps: int,
-    pool_size: int,
+    game: Game, role: str, leader: str, follower: Trainee, num_pretrain_steps: int, pool_size: int
 ) -> Scheme:
-    """The scheme around a follower's learner.
+    """The scheme around a follower that is conditioned on its leader's description.
 
     Args:
-        follower: learner of a problem whose opponent is a sampler of leaders.
-        strategy: (θ, ω) -> the follower's strategy.
-        describe: (given) -> ω, of the leader's strategy as heard.
+        game: the game.
+        role: the follower's.
+        leader: the leader's role.
+        follower: its learner and player.
         num_pretrain_steps: follower updates before play.
-        pool_size: random leaders drawn for each update. Episodes pick among them, because an environment that
-            resets itself under `vmap` would otherwise draw a whole new leader at every step.
+        pool_size: random leaders drawn for each update.
     """
+    learner, seat, describe = follower.learner, game.seats[role], game.describe[leader]
 
-    def init(key: jax.Array, leaders: Leaders):
-        return follower.init(key, leaders)
-
-    def adapt(key: jax.Array, state, leaders: Leaders):
+    def adapt(key: jax.Array, state: Any, leaders: Leaders):
         key_pool, key_update = jax.random.split(key)
-        return follower.update(key_update, state, pooled(key_pool, leaders, pool_size))
+        return learner.update(key_update, state, pooled(key_pool, leaders, pool_size))
 
-    def respond(state, given: Profile) -> Strategy:
-        return strategy(follower.params(state), describe(given))
+    def respond(state: Any, given: Profile) -> Strategy:
+        return seat.table(follower.answers(learner.params(state), describe(given[leader])))
 
-    return Scheme(init, adapt, respond, no_residual, follower.params, num_pretrain_steps, adapts_in_play=False)
+    return Scheme(
+        learner.init,
+        adapt,
+        respond,
+        no_residual,
+        learner.params,
+        num_pretrain_steps,
+        adapts_in_play=False,
+        steps_per_round=learner.steps_per_update,
+        follower=follower,
+    )
+
+
+def build(game: Game, composition: Composition) -> Scheme:
+    """The scheme of an experiment."""
+    experiment, kind = composition.experiment, composition.follower
+    options, formulation = experiment.scheme, composition.formulation
+    assert kind is not None
+    assert kind.build is not None
+    leader = formulation.leader
+    follower = kind.build(follower_task(game, formulation, game.describe[leader]), options.follower)
+    rounds = experiment.whole_records(kind.num_updates(options.follower))
+    return contextual(game, formulation.follower, leader, follower, rounds, options.num_leader_pool)
+
+
+def check(composition: Composition) -> None:
+    """Raise `InputError` unless the follower can be conditioned on its leader and learns what it wants."""
+    options, kind = composition.experiment.scheme, composition.follower
+    require_count(options.num_leader_pool, "num_leader_pool")
+    assert kind is not None
+    fitting = [
+        one.name
+        for one in registry.learners().values()
+        if one.follows and one.build is not None and one.predicts == composition.only_predicts and _conditions(one)
+    ]
+    allowed = f"must learn by {' or '.join(fitting)} in {composition.row.name} with contextual"
+    require(kind.name in fitting, "follower", allowed, kind.name)
+    if not kind.pretrains(options.follower):
+        raise InputError("follower.parametrization: must be 'network', a table cannot be conditioned on the leader")
+
+
+def _conditions(kind: Any) -> bool:
+    return kind.pretrains(registry.defaults_of(kind))
+
+
+def default(choice: Choice, leader: Any) -> ContextualOptions:
+    """A follower that only predicts is fitted, any other learns by PPO."""
+    del leader
+    wants = choice.row.formulation(choice.row.options()).follower_wants
+    only_predicts = set(wants) <= choice.kind.predictions
+    return ContextualOptions(registry.defaults_of(FIT if only_predicts else PPO, choice.preset))
+
+
+CONTEXTUAL = SchemeKind(
+    name="contextual",
+    summary="contextualized follower: pretrained on random leaders given ω, then frozen",
+    options=ContextualOptions,
+    build=build,
+    default=default,
+    check=check,
+)

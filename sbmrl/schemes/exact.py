@@ -1,38 +1,61 @@
 """The exact best response: no learning on the follower's side.
 
-Source: Gerstgrasser & Parkes (2023), "oracles". What the best response is, is the game's own knowledge.
+Source: Gerstgrasser & Parkes (2023), "oracles". What the best response is, and what can be set of it, is the game's own
+knowledge.
 """
 
-from collections.abc import Callable
+import dataclasses
+from typing import Any
 
-import jax
-import jax.numpy as jnp
-
-from sbmrl.core.game import Profile, Strategy
-from sbmrl.core.learner import Info
-from sbmrl.core.problems import Leaders
-from sbmrl.core.scheme import Scheme
+from sbmrl.core.game import Game
+from sbmrl.core.parts import Choice, Composition, SchemeKind
+from sbmrl.core.scheme import Scheme, answering
+from sbmrl.errors import InputError
 
 
-def exact(respond: Callable[[jax.Array, Profile], Strategy], draws: bool) -> Scheme:
-    """The scheme of a follower whose best response has a closed form.
+@dataclasses.dataclass(frozen=True)
+class ExactOptions:
+    """A follower that answers every leader by its exact best response."""
 
-    Its state is a key, where the response draws anything new at each leader step.
+    follower: Any
+    """What the game lets its best response be told."""
 
-    Args:
-        respond: (key, given) -> the follower's strategy.
-        draws: whether it draws anything with its key, as a maximum-likelihood model draws its transitions.
+
+def build(game: Game, composition: Composition) -> Scheme:
+    """The scheme of an experiment."""
+    assert game.best_response is not None
+    options = composition.experiment.scheme.follower
+    return answering(game.best_response(composition.formulation, options), draws=options.draws)
+
+
+def default(choice: Choice, leader: Any) -> ExactOptions:
+    """The game's own best response, with a derivative where the leader's learner takes one.
+
+    Raises:
+        InputError: the game has none for this follower.
     """
+    del leader
+    differentiates = choice.learner is not None and choice.learner.differentiates
+    make = choice.kind.answers.get("exact")
+    options = None if make is None else make(choice.row, differentiates)
+    if options is None:
+        raise InputError(f"scheme: exact has no closed form for the follower of {choice.row.name}; use another")
+    return ExactOptions(options)
 
-    def adapt(key: jax.Array, state: jax.Array, leaders: Leaders) -> tuple[jax.Array, Info]:
-        return key, {}
 
-    return Scheme(
-        lambda key, leaders: key,
-        adapt,
-        respond,
-        lambda key, given: jnp.zeros(()),
-        lambda key: {},
-        num_pretrain_steps=0,
-        adapts_in_play=draws,
-    )
+def unmoved(composition: Composition) -> str:
+    """A best action has no derivative."""
+    flat = composition.leader.differentiates and not composition.experiment.scheme.follower.differentiable
+    return "answers by a best action, which has no gradient in the model" if flat else ""
+
+
+EXACT = SchemeKind(
+    name="exact",
+    summary="exact best response: backward induction, or the true conditionals",
+    options=ExactOptions,
+    build=build,
+    default=default,
+    answer="exact",
+    unmoved=unmoved,
+    cheap=True,
+)

@@ -15,10 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from sbmrl.core import threefry
-from sbmrl.core.experiment import Experiment, traced_fields
 from sbmrl.core.devices import CPU_OPTIONS, CPU_OPTIONS_TINY_SUMS, over_devices
-from sbmrl.experiment.program import Hyper, Program, StageProgram, finish_key
+from sbmrl.core.experiment import Experiment, compose
+from sbmrl.core.options import traced_fields
 from sbmrl.core.stackelberg import GameState
+from sbmrl.experiment.program import Hyper, Program, StageProgram, finish_key
 from sbmrl.sweep.memory import Room, bytes_of, bytes_of_arrays, first_guess, free_bytes, lay_out, room
 from sbmrl.sweep.processes import gather, smallest
 
@@ -172,7 +173,7 @@ class Engine:
     ) -> None:
         """`compiled` is told of every part that was compiled."""
         self.program = program
-        self._cpu_options = CPU_OPTIONS_TINY_SUMS if experiment.scheme == "exact" else CPU_OPTIONS
+        self._cpu_options = CPU_OPTIONS_TINY_SUMS if compose(experiment).scheme.cheap else CPU_OPTIONS
         self._told = compiled
         self._root = np.int32(root_seed)
         self._fixed = traced_values(experiment)

@@ -19,6 +19,7 @@ import jax
 import polars as pl
 
 from sbmrl import __version__
+from sbmrl.core.files import write_json
 from sbmrl.errors import InputError, require
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "distrax", "orbax-checkpoint", "numpy", "polars", "wandb")
@@ -41,23 +42,6 @@ def create_directory(out: Path) -> Path:
     except OSError as error:
         raise InputError(f"out: {out} cannot be written ({error.strerror or error})") from error
     return out
-
-
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write through a temporary name, so that a reader sees the old file or the new one, never half of it."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text as UTF-8, atomically."""
-    write_bytes(path, text.encode("utf-8"))
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write `value` as indented JSON, atomically."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def write_parquet(path: Path, frame: pl.LazyFrame, metadata: Mapping[str, str]) -> None:

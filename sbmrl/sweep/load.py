@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 import polars as pl
 
-from sbmrl.experiment.checks import check
-from sbmrl.core.experiment import from_dict
+from sbmrl.core.experiment import compose, from_dict
 from sbmrl.errors import InputError, require, require_known
+from sbmrl.experiment.checks import check
+from sbmrl.experiment.plugins import PluginError, find_plugins
 from sbmrl.sweep.loaded_cell import Agent, LoadedCell
-from sbmrl.sweep.plan import Axis, CellPlan
-from sbmrl.experiment.worlds import read_world
+from sbmrl.sweep.plan import Axis, CellPlan, read_plan
 
 Frames = Literal["polars", "pandas"]
 
@@ -103,11 +103,7 @@ def load(directory: str | Path, frames: Frames = "polars") -> LoadedRun:
 def _in_order(directory: Path) -> list[Path]:
     """The sub-directories, those of the plan's cells in the plan's order."""
     path = directory / "plan.json"
-    try:
-        cells = json.loads(path.read_text(encoding="utf-8"))["cells"] if path.is_file() else []
-        names = [cell["name"] for cell in cells]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: is no plan of this program ({error})") from error
+    names = [cell["name"] for cell in read_plan(path)["cells"]] if path.is_file() else []
     others = sorted(path for path in directory.glob("*") if path.is_dir() and path.name not in names)
     return [*(directory / name for name in names if name != "."), *others]
 
@@ -117,9 +113,12 @@ def _load_cell(directory: Path) -> LoadedCell:
         config = json.loads((directory / "config.json").read_text(encoding="utf-8"))
         axes = tuple(Axis(name, tuple(values)) for name, values in config["axes"])
         static = tuple((name, value) for name, value in config["static"])
+        find_plugins(config.get("plugins", []), f"{directory / 'config.json'}: ")
         plan = CellPlan(directory.name, check(from_dict(config["experiment"])), axes, static)
         num_seeds, seed = int(config["num_seeds"]), int(config["seed"])
+    except PluginError:
+        raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{directory / 'config.json'}: is no configuration of this program ({error})") from error
-    world = read_world(directory / "world.json", plan.experiment)
+    world = compose(plan.experiment).kind.read_world(directory / "world.json")
     return LoadedCell(directory.absolute().name, directory, plan, num_seeds, seed, world)

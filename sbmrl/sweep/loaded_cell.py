@@ -1,6 +1,7 @@
 """A cell that a run has left, finished or not: its files read back, and its runs as agents ready to act."""
 
 import dataclasses
+import functools
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,17 +11,17 @@ import jax.numpy as jnp
 import numpy as np
 import polars as pl
 
-from sbmrl.core.experiment import Experiment, formulation_of
+from sbmrl.core.experiment import Experiment, compose
+from sbmrl.core.game import Game, at_time
+from sbmrl.core.parts import World
+from sbmrl.core.stackelberg import GameState
 from sbmrl.errors import InputError, require, require_known
-from sbmrl.core.game import at_time
 from sbmrl.experiment.program import make_program
 from sbmrl.experiment.solver import make_game
-from sbmrl.core.stackelberg import GameState
 from sbmrl.sweep import store
 from sbmrl.sweep.checkpoint import damage, newest, read_state
 from sbmrl.sweep.execute import Runs, abstract_states, all_runs, part, traced_values, unpack
 from sbmrl.sweep.plan import CellPlan
-from sbmrl.experiment.worlds import World
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +31,8 @@ class Agent:
     Attributes:
         experiment: its configuration.
         world: the true world.
-        profile: role -> the evaluated strategy: "policy" `[(T,) S, A]` and "model" `[S, A, S]`, or of a matrix game
-            "row" and "column" `[(T,) O, A]`; T where it was planned with a clock.
+        profile: role -> the evaluated strategy, as its kind of game has it: in model-based RL "policy" `[(T,) S, A]`
+            and "model" `[S, A, S]`; T where it was planned with a clock.
         params: {"leader": …, "follower": …} trained parameters, as flax or plain tables have them.
         results: the run's row of the results.
     """
@@ -42,26 +43,33 @@ class Agent:
     params: Mapping[str, Any]
     results: Mapping[str, Any]
 
+    @functools.cached_property
+    def game(self) -> Game:
+        """The game that was played."""
+        return make_game(self.experiment, self.world)
+
     @property
-    def role(self) -> str:
-        """Who acts: the policy, or the leader of a matrix game."""
-        return "policy" if "policy" in self.profile else formulation_of(self.experiment).leader
+    def acting(self) -> list[str]:
+        """The roles that answer by actions, the leader first."""
+        formulation = compose(self.experiment).formulation
+        roles = (formulation.leader, formulation.follower)
+        return [role for role in roles if self.game.seats[role].head == "categorical"]
 
     def act(
         self, key: jax.Array, state: jax.Array | int, time: jax.Array | int = 0, role: str | None = None
     ) -> jax.Array:
-        """`[]` an action in `state` (of a matrix game: what it sees), `time` decisions into the episode; pure.
+        """`[]` an action in `state` (where a player sees less, of what it sees), `time` decisions in; pure.
 
         Raises:
             InputError: `role` is none of the run's that acts.
         """
-        acting = [name for name in self.profile if name != "model"]
-        require_known(role or self.role, "role", acting)
-        return jax.random.categorical(key, jnp.log(at_time(self.profile[role or self.role], time)[state]))
+        role = role or self.acting[0]
+        require_known(role, "role", self.acting)
+        return jax.random.categorical(key, jnp.log(at_time(self.profile[role], time)[state]))
 
     def play(self, key: jax.Array, num_episodes: int) -> jax.Array:
-        """`[num_episodes]` undiscounted returns in the true world; of a matrix game, the leader's."""
-        measures = make_game(self.experiment, self.world).measures(formulation_of(self.experiment))
+        """`[num_episodes]` undiscounted returns in the true world: the policy's, or the leader's."""
+        measures = self.game.measures(compose(self.experiment).formulation)
         return measures.sampled_returns(key, self.profile, num_episodes)
 
 
@@ -101,6 +109,20 @@ class LoadedCell:
     def runs(self) -> Runs:
         """All runs of the cell, done or not, in the order of the files."""
         return all_runs(self.num_seeds, self.plan.points())
+
+    @property
+    def static(self) -> Mapping[str, Any]:
+        """What tells the cell apart from the others of its plan."""
+        return dict(self.plan.static)
+
+    @property
+    def has_profiles(self) -> bool:
+        """Whether evaluated strategies are on disk."""
+        return bool(store.finished_chunks(self.directory))
+
+    def seed_of(self, run: int) -> int:
+        """The seed of a run, by its row of the results."""
+        return int(self.runs.seeds[run])
 
     @property
     def finished(self) -> bool:

@@ -2,15 +2,18 @@
 
 import dataclasses
 import itertools
+import json
 import math
-import typing
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from sbmrl.experiment.checks import check, require_count
-from sbmrl.core.experiment import Experiment, to_dict, traced_fields, with_traced
+from sbmrl.core.experiment import Experiment, compose, to_dict
+from sbmrl.core.options import require_count, static_fields, traced_fields, with_traced, with_values
 from sbmrl.errors import InputError, require, require_known
-from sbmrl.core.formulation import FORMULATIONS
+from sbmrl.experiment.belonging import belonging
+from sbmrl.experiment.checks import check
+from sbmrl.experiment.plugins import plugins_of
 
 
 class Axis(NamedTuple):
@@ -106,8 +109,13 @@ class Plan:
     def to_dict(self) -> dict[str, Any]:
         """The plan as plain data, what plan.json holds."""
         cells = [
-            {"name": c.name, "experiment": to_dict(c.experiment), "axes": [[a.name, list(a.values)] for a in c.axes]}
-            for c in self.cells
+            {
+                "name": cell.name,
+                "experiment": to_dict(cell.experiment),
+                "axes": [[axis.name, list(axis.values)] for axis in cell.axes],
+                "plugins": plugins_of(cell.experiment),
+            }
+            for cell in self.cells
         ]
         return {"num_seeds": self.num_seeds, "seed": self.seed, "chunk_size": self.chunk_size, "cells": cells}
 
@@ -122,7 +130,7 @@ def make_plan(
     """The plan of every experiment over the whole grid.
 
     An axis over a traced field becomes points of one compiled program; one over a static field becomes cells. A cell
-    whose game does not depend on α or β keeps its own value and has no such axis.
+    without the field, as MAL has no α, has no such axis.
 
     Raises:
         InputError: an unknown field (with the nearest one), a value out of range, an axis twice or without effect, two
@@ -135,29 +143,28 @@ def make_plan(
     names = [axis.name for axis in grid]
     for name in names:
         require(names.count(name) == 1, f"grid {name}", "must be given once", f"{names.count(name)} times")
-    cells: list[CellPlan] = []
-    for experiment in experiments:
-        cells += _cells(experiment, grid)
+    fields = {name for one in experiments for name in (*traced_fields(one), *static_fields(one))}
     for name in names:
-        used = any(name in traced_fields(cell.experiment) and _uses(cell.experiment, name) for cell in cells)
-        static = any(name in static_fields(cell.experiment) for cell in cells)
-        require(used or static, f"grid {name}", "must change one of the formulations", "an axis without effect")
+        if name not in fields:
+            require(
+                not belonging(name), f"grid {name}", f"must change one of the formulations; {belonging(name)}", "none"
+            )
+            require_known(name, "grid", fields)
+    compositions = [compose(one) for one in experiments]
+    several = len({one.leader.name for one in compositions}) > 1
+    cells: list[CellPlan] = []
+    for one in compositions:
+        cells += _cells(one.experiment, grid, (one.scheme.name, *([one.leader.name] if several else [])))
     directories = [cell.name for cell in cells]
     for directory in directories:
         require(directories.count(directory) == 1, "plan", "must not have a cell twice", directory)
     return Plan(tuple(cells), num_seeds, seed, chunk_size)
 
 
-def _uses(experiment: Experiment, name: str) -> bool:
-    """Whether the game depends on a knob; every other field always counts."""
-    return name not in ("alpha", "beta") or name in FORMULATIONS[experiment.formulation].uses
-
-
-def _cells(experiment: Experiment, grid: Sequence[Axis]) -> list[CellPlan]:
-    for axis in grid:
-        require_known(axis.name, "grid", [*traced_fields(experiment), *static_fields(experiment)])
+def _cells(experiment: Experiment, grid: Sequence[Axis], parts: Sequence[str]) -> list[CellPlan]:
+    """The cells of an experiment; `parts` are the names of its parts that stand in theirs."""
     static = [axis for axis in grid if axis.name in static_fields(experiment)]
-    axes = tuple(a for a in grid if a.name in traced_fields(experiment) and _uses(experiment, a.name))
+    axes = tuple(a for a in grid if a.name in traced_fields(experiment))
     found = []
     for values in itertools.product(*(axis.values for axis in static)):
         own = experiment
@@ -170,21 +177,10 @@ def _cells(experiment: Experiment, grid: Sequence[Axis]) -> list[CellPlan]:
         check(own)
         chosen = tuple((axis.name, value) for axis, value in zip(static, values, strict=True))
         world = own.env.replace("/", "_")
-        extra = [f"{field}={value}" for field, value in chosen if field not in ("scheme", "env")]
-        name = "-".join([own.formulation, own.scheme, world, *extra])
+        extra = [f"{field}={value}" for field, value in chosen if field != "env"]
+        name = "-".join([own.formulation, *parts, world, *extra])
         numbers = tuple(Axis(a.name, tuple(float(v) for v in a.values)) for a in axes)
         found.append(CellPlan(name.replace("/", "_"), own, numbers, chosen))
-    return found
-
-
-def static_fields(experiment: Experiment) -> dict[str, type]:
-    """The fields that shape the program and can be an axis of cells, by dotted name, with their types."""
-    found: dict[str, type] = {}
-    for prefix, config in (("", experiment), ("leader.", experiment.leader), ("follower.", experiment.follower)):
-        for name, kind in typing.get_type_hints(type(config)).items():
-            plain = {type(value) for value in typing.get_args(kind)} if typing.get_args(kind) else {kind}
-            if plain <= {int, str, bool} and len(plain) == 1 and name != "formulation":
-                found[prefix + name] = plain.pop()
     return found
 
 
@@ -194,10 +190,22 @@ def _with_static(experiment: Experiment, name: str, value: Any) -> Experiment:
         value = {"true": True, "false": False}.get(str(value).lower(), value)
     if not isinstance(value, kind):
         raise InputError(f"grid {name}: must be of type {kind.__name__}, got {value!r}")
-    seat, dot, field = name.partition(".")
-    if not dot:
-        return dataclasses.replace(experiment, **{name: value})
-    return dataclasses.replace(experiment, **{seat: dataclasses.replace(getattr(experiment, seat), **{field: value})})
+    return with_values(experiment, {name: value})
+
+
+def read_plan(path: Path) -> dict[str, Any]:
+    """What a plan.json holds.
+
+    Raises:
+        InputError: it is no plan.
+    """
+    try:
+        plan = json.loads(path.read_text(encoding="utf-8"))
+        names = [cell["name"] for cell in plan["cells"]]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: is no plan of this program ({error})") from error
+    require(len(set(names)) == len(names), str(path), "must not have a cell twice", names)
+    return plan
 
 
 def difference(old: Mapping[str, Any], new: Mapping[str, Any], where: str = "") -> list[str]:

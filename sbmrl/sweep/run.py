@@ -9,15 +9,17 @@ from typing import NamedTuple
 
 import polars as pl
 
+from sbmrl.core.files import write_json
+from sbmrl.core.parts import World
 from sbmrl.errors import InputError, require
 from sbmrl.experiment.program import make_program
+from sbmrl.experiment.solver import world_of
 from sbmrl.sweep import checkpoint, store
 from sbmrl.sweep.execute import Cell, Compiled, Engine, Progress, Runs, Saved, all_runs, engine_for, part
-from sbmrl.sweep.files import create_directory, locked, log_start, write_json, write_parquet
+from sbmrl.sweep.files import create_directory, locked, log_start, write_parquet
 from sbmrl.sweep.memory import is_out_of_memory
-from sbmrl.sweep.plan import CellPlan, Plan, difference
+from sbmrl.sweep.plan import CellPlan, Plan, difference, read_plan
 from sbmrl.sweep.processes import any_of, is_first, on_first, tell
-from sbmrl.experiment.worlds import World, world_of
 
 
 class PreemptedError(Exception):
@@ -64,9 +66,8 @@ def open_plan(plan: Plan, out: Path, resume: bool) -> Path:
         return out
     require(path.is_file(), "resume", "needs the directory of an earlier run (--out)", f"no plan.json in {out}")
     try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-        changed = difference(stored, fields)
-    except (ValueError, AttributeError, KeyError, TypeError) as error:
+        changed = difference(read_plan(path), fields)
+    except (AttributeError, KeyError, TypeError) as error:
         raise InputError(f"{path}: is no plan of this program ({error})") from error
     if changed:
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""

@@ -23,15 +23,16 @@ import jax
 import numpy as np
 import polars as pl
 
-from sbmrl.core.experiment import to_dict
+from sbmrl.core.experiment import compose, to_dict
+from sbmrl.core.files import write_json
+from sbmrl.core.parts import World
 from sbmrl.errors import InputError
-from sbmrl.core.options import learner_name
+from sbmrl.experiment.plugins import plugins_of
 from sbmrl.sweep.checkpoint import damage, write_manifest, write_state
 from sbmrl.sweep.execute import Cell, Progress, Runs
-from sbmrl.sweep.files import describe_machine, write_json, write_parquet
+from sbmrl.sweep.files import describe_machine, write_parquet
 from sbmrl.sweep.plan import CellPlan, Plan
 from sbmrl.sweep.processes import on_first
-from sbmrl.experiment.worlds import World, to_plain
 
 # What the results of every kind of game have; what one kind has beside them stands behind.
 RESULT_COLUMNS = (
@@ -59,23 +60,23 @@ def save_config(directory: Path, cell: CellPlan, plan: Plan, world: World) -> No
         "axes": [[axis.name, list(axis.values)] for axis in cell.axes],
         "static": [list(pair) for pair in cell.static],
         "experiment": to_dict(cell.experiment),
+        "plugins": plugins_of(cell.experiment),
     }
     write_json(directory / "config.json", config)
-    write_json(directory / "world.json", to_plain(world))
+    write_json(directory / "world.json", compose(cell.experiment).kind.write_world(world))
 
 
 def results_frame(finished: Cell, runs: Runs, cell: CellPlan, world: World) -> pl.DataFrame:
     """One row a run: what the cell is, the values of its axes, the seed, the final numbers."""
-    experiment, count = cell.experiment, len(runs)
-    columns: dict[str, Any] = {
-        "formulation": [experiment.formulation] * count,
-        "scheme": [experiment.scheme] * count,
-        "env": [world.name] * count,
-        "alpha": np.full(count, experiment.alpha),
-        "loss": [experiment.loss] * count,
-        "agent_reward": [experiment.agent_reward] * count,
-        "learner": [learner_name(experiment.leader)] * count,
+    composition, count = compose(cell.experiment), len(runs)
+    told = {
+        "formulation": composition.row.name,
+        "scheme": composition.scheme.name,
+        "env": world.name,
+        **composition.kind.columns(cell.experiment.game),
+        "learner": composition.leader.name,
     }
+    columns: dict[str, Any] = {name: [value] * count for name, value in told.items()}
     axes = {name: values.astype(np.float64) for name, values in runs.hyper.items()}
     others = sorted(set(finished.metrics) - set(RESULT_COLUMNS))
     numbers = {name: finished.metrics[name] for name in (*RESULT_COLUMNS, *others)}

@@ -18,8 +18,8 @@ from peer_sbmrl_cartpole import make_training
 from peer_sbmrl_follower import follower_experiment
 from peer_sides import Side, Worker, alternate, compare_speeds, join_curves, start_side
 
-from sbmrl.errors import InputError
 from sbmrl.core.options import PPOOptions
+from sbmrl.errors import InputError
 
 WORKER = """
 import sys

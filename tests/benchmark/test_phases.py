@@ -10,10 +10,10 @@ from sbmrl.benchmark import counts
 from sbmrl.benchmark.ceilings import Ceilings
 from sbmrl.benchmark.phases import WHOLE, Phase, measure_phases
 from sbmrl.benchmark.sides import PHASES, STAGES, make_side
-from sbmrl.games.tabular.mdp import make_world
 from sbmrl.core.options import PPOOptions
 from sbmrl.experiment.presets import preset
 from sbmrl.experiment.program import make_program
+from sbmrl.games.tabular.mdp import make_world
 
 CASES = [(name, side) for name in ("mal", "mal_random_noise") for side in STAGES] + [("pal", "leader")]
 

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 
 from sbmrl.core.environment import auto_reset
-from sbmrl.games.tabular.closed_forms import greedy, uniform_policy
-from sbmrl.games.tabular.mdp import make_world
 from sbmrl.core.formulation import Knobs, make_formulation
-from sbmrl.core.game import random_rows
-from sbmrl.games.tabular.game import model_based_game
-from sbmrl.games.tabular.measures import follower_regret, measure_profile
-from sbmrl.games.tabular.payoffs import LOSSES, Measurement
+from sbmrl.core.game import greedy, random_rows
 from sbmrl.core.payoffs import exact_payoff, objective
 from sbmrl.core.problems import follower_problem, leader_problem
 from sbmrl.core.rollout import rollout, start
+from sbmrl.games.tabular.closed_forms import uniform_policy
+from sbmrl.games.tabular.game import model_based_game
+from sbmrl.games.tabular.mdp import make_world
+from sbmrl.games.tabular.measures import follower_regret, measure_profile
+from sbmrl.games.tabular.payoffs import LOSSES, Measurement
 
 KNOBS = Knobs(alpha=1.0, beta=1.0, reward="real_return", fit="fit")
 WORLD = "simple_mdp_2_endless"  # no early end: the sampled fit's per-episode mean is the exact pooled one

@@ -5,7 +5,6 @@ import pytest
 from scipy import stats
 
 from sbmrl.display import statistics
-from sbmrl.report.figures import is_log_spaced
 from sbmrl.display.statistics import (
     aggregates,
     interquartile_mean,
@@ -15,6 +14,7 @@ from sbmrl.display.statistics import (
     performance_profile,
     stratified_intervals,
 )
+from sbmrl.report.figures import is_log_spaced
 
 
 def means(*strata, axis):

@@ -8,11 +8,19 @@ import numpy as np
 import pytest
 from conftest import tiny_experiment
 
-from sbmrl.experiment.checks import check
 from sbmrl.core.experiment import SCHEMES
-from sbmrl.errors import InputError
 from sbmrl.core.formulation import FORMULATIONS
-from sbmrl.core.options import LEARNERS, EvolutionOptions, ExactOptions, FitOptions, GradientOptions, Optimizer, PPOOptions
+from sbmrl.core.options import (
+    LEARNERS,
+    EvolutionOptions,
+    ExactOptions,
+    FitOptions,
+    GradientOptions,
+    Optimizer,
+    PPOOptions,
+)
+from sbmrl.errors import InputError
+from sbmrl.experiment.checks import check
 from sbmrl.experiment.presets import preset
 from sbmrl.experiment.program import make_train
 from sbmrl.sweep.execute import seed_keys

@@ -11,8 +11,8 @@ import pytest
 from conftest import tiny_experiment
 
 from sbmrl.core.experiment import traced_fields
-from sbmrl.errors import InputError
 from sbmrl.core.formulation import FORMULATIONS
+from sbmrl.errors import InputError
 from sbmrl.experiment.program import finish_key, make_program, make_train
 from sbmrl.sweep.execute import Engine, all_runs, seed_keys, traced_values
 

@@ -9,15 +9,15 @@ import optax
 import pytest
 from conftest import tiny_experiment
 
-from sbmrl.experiment.checks import check
 from sbmrl.core.experiment import choices
-from sbmrl.games.tabular.mdp import make_world
-from sbmrl.learners.evolution import evolution
-from sbmrl.learners.gradient import gradient, make_optimizer
 from sbmrl.core.options import EvolutionOptions, GradientOptions, Optimizer
+from sbmrl.experiment.checks import check
 from sbmrl.experiment.presets import preset
 from sbmrl.experiment.program import make_train
 from sbmrl.experiment.solver import make_solver
+from sbmrl.games.tabular.mdp import make_world
+from sbmrl.learners.evolution import evolution
+from sbmrl.learners.gradient import gradient, make_optimizer
 
 TARGET = jnp.array([1.0, -2.0, 0.5])
 

@@ -5,9 +5,9 @@ import polars as pl
 import pytest
 from scipy import stats
 
+from sbmrl.display.statistics import fraction_interval, interquartile_mean, mean_interval
 from sbmrl.experiment.presets import preset
 from sbmrl.report import tracking
-from sbmrl.display.statistics import fraction_interval, interquartile_mean, mean_interval
 from sbmrl.report.table import cells, make_row, to_markdown
 from sbmrl.sweep.execute import Progress
 from sbmrl.sweep.plan import CellPlan

@@ -8,20 +8,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sbmrl.core.formulation import Knobs, make_formulation
+from sbmrl.core.game import greedy, random_rows
+from sbmrl.core.options import ExactOptions, TieBreaking
 from sbmrl.games.tabular.closed_forms import (
     expected_visits,
     finite_horizon_return,
-    greedy,
     optimal_action_values,
     uniform_policy,
 )
-from sbmrl.games.tabular.planning import break_ties, extreme_rows
-from sbmrl.games.tabular.mdp import make_world, random_mdp, with_transition
-from sbmrl.core.formulation import Knobs, make_formulation
-from sbmrl.core.game import random_rows
 from sbmrl.games.tabular.game import model_based_game
+from sbmrl.games.tabular.mdp import make_world, random_mdp, with_transition
 from sbmrl.games.tabular.payoffs import LOSSES
-from sbmrl.core.options import ExactOptions, TieBreaking
+from sbmrl.games.tabular.planning import break_ties, extreme_rows
 from sbmrl.schemes import exact as schemes
 
 

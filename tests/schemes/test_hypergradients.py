@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from conftest import tiny_experiment
 
-from sbmrl.games.tabular.catalogue import named_world
-from sbmrl.games.tabular.closed_forms import expected_reward, finite_horizon_return
-from sbmrl.games.tabular.planning import soft_optimum
-from sbmrl.games.tabular.mdp import make_mdp, random_mdp, with_transition
 from sbmrl.core.game import random_rows
 from sbmrl.core.options import GradientOptions, Optimizer
 from sbmrl.core.payoffs import exact_payoff
-from sbmrl.experiment.solver import make_solver
 from sbmrl.core.stackelberg import GameState
+from sbmrl.experiment.solver import make_solver
+from sbmrl.games.tabular.catalogue import named_world
+from sbmrl.games.tabular.closed_forms import expected_reward, finite_horizon_return
+from sbmrl.games.tabular.mdp import make_mdp, random_mdp, with_transition
+from sbmrl.games.tabular.planning import soft_optimum
 
 DISCOUNT, TEMPERATURE = 0.9, 0.3
 

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from sbmrl.core.files import write_json
 from sbmrl.errors import InputError
-from sbmrl.sweep.files import create_directory, write_json
+from sbmrl.sweep.files import create_directory
 from sbmrl.sweep.load import load
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from sbmrl.games.tabular.files import horizon_of, name_in, numbers, read_fields
-from sbmrl.games.matrix.catalogue import MEMORIES, OFFSET, GameArrays, Memory
+from sbmrl.core.files import horizon_of, name_in, numbers, read_fields
 from sbmrl.errors import require, require_known
+from sbmrl.games.matrix.catalogue import MEMORIES, OFFSET, GameArrays, Memory
 
 _REQUIRED = ("row", "column", "horizon", "memory")
 _OPTIONAL = ("offset", "name")

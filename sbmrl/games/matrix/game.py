@@ -13,14 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sbmrl.games.tabular.closed_forms import greedy
+from sbmrl.core.formulation import Formulation, Role
+from sbmrl.core.game import Game, Info, Payoff, Profile, Seat, Strategy, at_time, greedy, random_rows, sample_row
+from sbmrl.games.matrix.measures import make_measures, optimum
+from sbmrl.games.matrix.options import ReplyOptions
 from sbmrl.games.matrix.rules import MatrixGame, MatrixState, first_state, step
 from sbmrl.games.matrix.values import best_response, game_returns, led_by
-from sbmrl.games.tabular.mdp import sample_row
-from sbmrl.core.formulation import Formulation, Role
-from sbmrl.core.game import Game, Info, Payoff, Profile, Seat, Strategy, at_time, random_rows
-from sbmrl.games.matrix.measures import make_measures, optimum
-from sbmrl.core.options import ExactOptions
 
 
 class MatrixPlay(NamedTuple):
@@ -118,7 +116,7 @@ def matrix_game(world: MatrixGame, formulation: Formulation, mixed_leaders: bool
 
         return hear
 
-    def respond(formulation: Formulation, options: ExactOptions):
+    def respond(formulation: Formulation, options: ReplyOptions):
         def response(key: jax.Array, given: Profile) -> Strategy:
             found = best_response(led, given[leader], clock=options.clock, tie_breaking=options.tie_breaking)
             return jax.lax.stop_gradient(found.strategy)
@@ -133,6 +131,7 @@ def matrix_game(world: MatrixGame, formulation: Formulation, mixed_leaders: bool
     mixture = {leader} if mixed_leaders else set()
     played = {role: (lambda strategy: strategy) if role in mixture else greedy for role in ROLES}
     return Game(
+        world,
         world.horizon,
         seats={role: _seat(world, role) for role in ROLES},
         payoffs={f"{role}_return": Payoff(value(i), MatrixPlay(), role) for i, role in enumerate(ROLES)},
@@ -144,8 +143,6 @@ def matrix_game(world: MatrixGame, formulation: Formulation, mixed_leaders: bool
             leader: lambda: optimum(led).leader,
             formulation.follower: lambda: optimum(led).follower,
         },
-        best_response=respond,
-        soft_response=None,
         measures=lambda formulation: make_measures(world, formulation, priors[leader], hears[leader], played),
-        collect=None,
+        best_response=respond,
     )

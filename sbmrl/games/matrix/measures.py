@@ -9,13 +9,12 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 
-from sbmrl.games.matrix.rules import MatrixGame, first_state, step
-from sbmrl.games.matrix.values import LedGame, best_response, game_returns, led_by, regret
-from sbmrl.games.tabular.mdp import sample_row
 from sbmrl.core.formulation import Formulation, Role
-from sbmrl.core.game import Measures, Metrics, Outcome, Profile, Strategy, at_time
+from sbmrl.core.game import Measures, Metrics, Outcome, Profile, Strategy, at_time, sample_row
 from sbmrl.core.measures import mean_regret, verdict
 from sbmrl.games.matrix.optima import Commitment, deterministic_optimum
+from sbmrl.games.matrix.rules import MatrixGame, first_state, step
+from sbmrl.games.matrix.values import LedGame, best_response, game_returns, led_by, regret
 
 
 def optimum(led: LedGame) -> Commitment:

@@ -17,8 +17,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sbmrl.games.matrix.values import MAX_MAPS, LedGame, best_response, deterministic_maps, returns, tie_sign
 from sbmrl.errors import require
+from sbmrl.games.matrix.values import MAX_MAPS, LedGame, best_response, deterministic_maps, returns, tie_sign
 
 MAX_PAIRS = 10_000_000  # leaders × followers, where both are enumerated
 _BATCH = 256  # leaders judged at once: bounds memory

@@ -5,42 +5,26 @@ Stackelberg equilibrium as its optimum; each is given up in a cell of its own, a
 need it.
 """
 
-import dataclasses
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from sbmrl.core.experiment import Experiment
+from sbmrl.core.parts import Programme, ProgrammeCell
+from sbmrl.display.results import Run
 from sbmrl.games.matrix.catalogue import TWELVE_GAMES
-from sbmrl.experiment.presets import preset
-from sbmrl.sweep.plan import CellPlan
 
 CONTEXTUAL, Q_LEARNING = "contextual", "q_learning"  # the two followers, as in the names of the cells
+GIVEN_UP = "given up"  # what tells the demonstrations apart
 FORMULATION = "matrix_game"
 
-
-class Demonstration(NamedTuple):
-    """A condition given up.
-
-    Attributes:
-        name: of its cell.
-        told: what is given up, in a few words.
-        game: where.
-        experiment: the cell.
-    """
-
-    name: str
-    told: str
-    game: str
-    experiment: Experiment
+Recipe = Callable[..., Experiment]  # (formulation, scheme, learner) -> experiment of the chosen preset
 
 
-def demonstrations(preset_name: str) -> list[Demonstration]:
+def demonstrations(recipe: Recipe) -> list[ProgrammeCell]:
     """Each condition given up where it matters, and the leader that does not care about hidden queries."""
-    ppo = preset(preset_name, FORMULATION)
-    evolution = preset(preset_name, FORMULATION, learner="evolution")
-    inner = preset(preset_name, FORMULATION, "inner_outer")
-    cut = dataclasses.replace(ppo.leader, discount=0.5)
-    cut_inner = dataclasses.replace(inner.leader, discount=0.9)
+    ppo = recipe(FORMULATION)
+    evolution = recipe(FORMULATION, learner="evolution")
+    inner = recipe(FORMULATION, "inner_outer")
     hidden = {"hidden_queries": True}
     rows: Sequence[tuple[str, str, str, Experiment, dict]] = (
         ("hidden-ppo", "queries hidden from PPO", "hidden_query", ppo, hidden),
@@ -52,30 +36,37 @@ def demonstrations(preset_name: str) -> list[Demonstration]:
         ("no-reset", "follower not reset", "prisoners_dilemma", ppo, {"follower_reset": False}),
         ("paid", "answers paid, 5 of 15 steps", "prisoners_dilemma", ppo, {"paid_queries": True}),
         ("paid-q", "answers paid, 800 of 810 steps", "prisoners_dilemma", inner, {"paid_queries": True}),
-        ("discount", "γ = 0.5 across 5 queries", "prisoners_dilemma", ppo, {"leader": cut}),
-        ("discount-q", "γ = 0.9 across 800 queries", "prisoners_dilemma", inner, {"leader": cut_inner}),
+        ("discount", "γ = 0.5 across 5 queries", "prisoners_dilemma", ppo, {"leader__discount": 0.5}),
+        ("discount-q", "γ = 0.9 across 800 queries", "prisoners_dilemma", inner, {"leader__discount": 0.9}),
     )
     return [
-        Demonstration(f"{game}-{name}", told, game, dataclasses.replace(experiment, env=game, **changes))
+        ProgrammeCell(f"{game}-{name}", experiment.replace(env=game, **changes), (("env", game), (GIVEN_UP, told)))
         for name, told, game, experiment, changes in rows
     ]
 
 
-def cells(preset_name: str, games: Sequence[str] = TWELVE_GAMES) -> tuple[CellPlan, ...]:
-    """Both followers in every game, then the demonstrations.
-
-    Raises:
-        InputError: a preset that is not for matrix games.
-    """
-    contextual = preset(preset_name, FORMULATION)
-    inner = preset(preset_name, FORMULATION, "inner_outer")
+def cells(recipe: Recipe, env: str | None = None) -> Sequence[ProgrammeCell]:
+    """Both followers in every game, or in one, then the demonstrations."""
+    contextual, inner = recipe(FORMULATION), recipe(FORMULATION, "inner_outer")
     found = []
     for follower, experiment in ((CONTEXTUAL, contextual), (Q_LEARNING, inner)):
-        for game in games:
+        for game in TWELVE_GAMES if env is None else (env,):
             static = (("env", game), ("follower", follower))
-            directory = f"{game}-{follower}".replace("/", "_")
-            found.append(CellPlan(directory, dataclasses.replace(experiment, env=game), (), static))
-    for one in demonstrations(preset_name):
-        static = (("env", one.game), ("given up", one.told))
-        found.append(CellPlan(one.name, one.experiment, (), static))
-    return tuple(found)
+            found.append(ProgrammeCell(f"{game}-{follower}".replace("/", "_"), experiment.replace(env=game), static))
+    return [*found, *demonstrations(recipe)]
+
+
+def _write(run: Run, out: Path) -> Sequence[Path]:
+    from sbmrl.games.matrix.programme_report import write  # here, so that a run does not wait for matplotlib
+
+    return write(run, out)
+
+
+ORACLES_FOLLOWERS = Programme(
+    name="oracles-followers",
+    summary="the twelve games of Oracles & Followers, two followers, and every condition given up",
+    num_seeds=32,
+    presets=("oracles_followers", "fast"),
+    cells=cells,
+    write=_write,
+)

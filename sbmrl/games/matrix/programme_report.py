@@ -10,13 +10,12 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
-from sbmrl.games.matrix.programme import CONTEXTUAL, Q_LEARNING, demonstrations
+from sbmrl.core.files import write_json, write_text
 from sbmrl.display.plotting import COLOURS, STYLE, Drawing, clean, new_figure, render
+from sbmrl.display.results import Cell, Run
 from sbmrl.display.statistics import fraction_interval, mean_interval
-from sbmrl.report.table import bounds_of, markdown_table, with_interval
-from sbmrl.sweep.files import write_json, write_text
-from sbmrl.sweep.load import LoadedRun
-from sbmrl.sweep.loaded_cell import LoadedCell
+from sbmrl.display.tables import bounds_of, markdown_table, with_interval
+from sbmrl.games.matrix.programme import CONTEXTUAL, GIVEN_UP, Q_LEARNING
 
 TOLERANCE = 0.1  # in leader return: at the optimum
 _FOLLOWERS = {CONTEXTUAL: "contextual", Q_LEARNING: "tabular Q-learning"}
@@ -41,7 +40,7 @@ class Curve(NamedTuple):
     returns: np.ndarray
 
 
-def curve_of(cell: LoadedCell, metric: str = "exact_return") -> Curve:
+def curve_of(cell: Cell, metric: str = "exact_return") -> Curve:
     """The leader's return against all environment steps of a run.
 
     Raises:
@@ -60,7 +59,7 @@ def steps_to(curve: Curve, optimum: float, share: float) -> int | None:
     return int(curve.steps[np.argmax(reached)]) if reached.any() else None
 
 
-def _judged(cell: LoadedCell) -> dict[str, Any]:
+def _judged(cell: Cell) -> dict[str, Any]:
     """What became of a cell's seeds."""
     results = cell.results()
     finite = results.filter(pl.col("finite"))
@@ -82,7 +81,7 @@ def _judged(cell: LoadedCell) -> dict[str, Any]:
     return found
 
 
-def summarise(run: LoadedRun, preset_name: str) -> dict[str, Any]:
+def summarise(run: Run) -> dict[str, Any]:
     """The numbers of the programme: of each game with both followers, and of each demonstration.
 
     Raises:
@@ -92,8 +91,9 @@ def summarise(run: LoadedRun, preset_name: str) -> dict[str, Any]:
     return {
         "games": [{name: _judged(run.cells[f"{game}-{name}"]) for name in _FOLLOWERS} for game in games],
         "demonstrations": [
-            _judged(run.cells[one.name]) | {"given_up": one.told, "why": _WHY[one.told]}
-            for one in demonstrations(preset_name)
+            _judged(cell) | {"given_up": cell.static[GIVEN_UP], "why": _WHY[cell.static[GIVEN_UP]]}
+            for cell in run.cells.values()
+            if GIVEN_UP in cell.static
         ],
     }
 
@@ -147,7 +147,7 @@ def to_markdown(data: Mapping[str, Any]) -> str:
     return f"{markdown_table(columns, lines)}\n\n{told}\n\n## Conditions given up\n\n{markdown_table(heads, shown)}\n"
 
 
-def figure(run: LoadedRun) -> Drawing:
+def figure(run: Run) -> Drawing:
     """Small multiples: the leader's return against all environment steps, a panel for each game."""
     games = [name.removesuffix(f"-{CONTEXTUAL}") for name in run.cells if name.endswith(f"-{CONTEXTUAL}")]
     columns = min(_COLUMNS, len(games))
@@ -179,13 +179,13 @@ def figure(run: LoadedRun) -> Drawing:
     return render("oracles_followers", "Leader's return against all environment steps", note, drawn)
 
 
-def write(run: LoadedRun, preset_name: str, out: Path) -> list[Path]:
+def write(run: Run, out: Path) -> list[Path]:
     """oracles_followers.json, .md, .svg and .png in `out`; returns their paths.
 
     Raises:
         InputError: a file is damaged.
     """
-    data, drawing = summarise(run, preset_name), figure(run)
+    data, drawing = summarise(run), figure(run)
     stem = out / drawing.name
     write_json(stem.with_suffix(".json"), data)
     write_text(stem.with_suffix(".md"), to_markdown(data))

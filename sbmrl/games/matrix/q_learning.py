@@ -4,15 +4,36 @@ Source: Gerstgrasser & Parkes (2023), "Oracles & Followers", the inner-loop base
 of an inner episode asks the leader for its action at what it would see there, so a leader's episode has N·T queries.
 """
 
+import dataclasses
+import math
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
-from sbmrl.games.matrix.rules import MatrixGame, MatrixState, first_state, step
 from sbmrl.core.formulation import Formulation
-from sbmrl.core.options import QLearningOptions
+from sbmrl.core.game import Game
+from sbmrl.core.options import require_counts, require_ranges
 from sbmrl.core.oracles import Oracle
+from sbmrl.core.parts import LearnerKind
+from sbmrl.games.matrix.rules import MatrixGame, MatrixState, first_state, step
+
+
+@dataclasses.dataclass(frozen=True)
+class QLearningOptions:
+    """Tabular Q-learning against the leader, from a table of zeros in every one of the leader's episodes.
+
+    The defaults are those of Gerstgrasser & Parkes (2023). Every step of it asks the leader for an action.
+    """
+
+    num_episodes: int = 80
+    """Episodes that the follower learns in before the leader's own T steps."""
+    learning_rate: float = 0.1
+    """α, the step of the table towards each new estimate."""
+    discount: float = 0.9
+    """γ, discount per step."""
+    exploration: float = 0.1
+    """ε, the share of random actions while it learns."""
 
 
 class QState(NamedTuple):
@@ -58,3 +79,25 @@ def q_learning(world: MatrixGame, formulation: Formulation, options: QLearningOp
         hear=hear,
         respond=lambda state: jax.nn.one_hot(jnp.argmax(state.action_values, axis=-1), shape[1]),
     )
+
+
+def _oracle(game: Game, formulation: Formulation, options: QLearningOptions) -> Oracle:
+    return q_learning(game.world, formulation, options)
+
+
+def _check(options: QLearningOptions, where: str) -> None:
+    require_counts(options, where, "num_episodes")
+    share = (0.0, 1.0)
+    require_ranges(options, where, learning_rate=(0.0, math.inf), discount=share, exploration=share)
+
+
+Q_LEARNING = LearnerKind(
+    name="q_learning",
+    summary="tabular Q-learning inside every episode of the leader; for followers in matrix games",
+    options=QLearningOptions,
+    build=None,
+    check=_check,
+    heard=lambda options: (),
+    oracle=_oracle,
+    kind="matrix",
+)

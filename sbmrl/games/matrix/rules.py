@@ -24,10 +24,10 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from sbmrl.games.tabular.files import SUFFIXES
+from sbmrl.core.files import SUFFIXES
+from sbmrl.errors import require, require_known
 from sbmrl.games.matrix.catalogue import GAMES, VARIANTS, GameArrays, Memory, named_game, split_name
 from sbmrl.games.matrix.files import load_game
-from sbmrl.errors import require, require_known
 
 
 class MatrixGame(struct.PyTreeNode):

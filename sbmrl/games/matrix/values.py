@@ -18,8 +18,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
-from sbmrl.games.matrix.rules import MatrixGame, observe
 from sbmrl.errors import require, require_known
+from sbmrl.games.matrix.rules import MatrixGame, observe
 
 Player = Literal["row", "column"]
 PLAYERS: tuple[Player, ...] = get_args(Player)

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sbmrl.core.game import greedy
 from sbmrl.games.tabular.mdp import TabularMDP
 
 
@@ -118,11 +119,6 @@ class OptimalPlan(NamedTuple):
     value: jax.Array
     values: jax.Array
     policy: jax.Array
-
-
-def greedy(action_values: jax.Array) -> jax.Array:
-    """One-hot argmax over the last axis; ties go to the lowest action."""
-    return jax.nn.one_hot(jnp.argmax(action_values, axis=-1), action_values.shape[-1], dtype=action_values.dtype)
 
 
 def optimal_action_values(mdp: TabularMDP, temperature: jax.typing.ArrayLike | None = None) -> jax.Array:

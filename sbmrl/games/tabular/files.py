@@ -4,16 +4,15 @@ Keys: `transition` `[S, A, S]`, `reward` `[S, A, S]` or `[S, A]`, `initial` (a s
 `terminal` (list of states, may be empty), `horizon` (decisions per episode), optional `name`.
 """
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from sbmrl.core.files import horizon_of, name_in, numbers, read_fields, whole
+from sbmrl.errors import require
 from sbmrl.games.tabular.catalogue import WorldArrays
-from sbmrl.errors import InputError, require
 
-SUFFIXES = (".json", ".npz")
 _REQUIRED = ("transition", "reward", "initial", "terminal", "horizon")
 _ROW_SUM_TOLERANCE = 1e-6
 
@@ -28,42 +27,6 @@ def load_world(path: str | Path) -> WorldArrays:
     path = Path(path)
     fields = read_fields(path, "an MDP", _REQUIRED, ("name",))
     return check_world(fields, name_in(fields, path), where=f"{path}: ")
-
-
-def read_fields(path: Path, kind: str, required: tuple[str, ...], optional: tuple[str, ...]) -> dict[str, Any]:
-    """The keys and values of a JSON or npz file of a `kind` ("an MDP") that holds all `required` keys.
-
-    Raises:
-        InputError: unreadable or foreign file, missing key.
-    """
-    fields = _read(path, kind, required)
-    for key in required:
-        keys = f"required (keys: {', '.join(required)}, optional {', '.join(optional)})"
-        require(key in fields, f"{path}: {key}", keys, "nothing")
-    return fields
-
-
-def name_in(fields: dict[str, Any], path: Path) -> str:
-    """The world's name: the file's `name`, or what the file is called; `InputError` if no file could have that name."""
-    name = str(fields.get("name", path.stem))
-    require(bool(name) and not set(name) & set("/\\\0\n"), f"{path}: name", "must be usable as a file name", repr(name))
-    return name
-
-
-def _read(path: Path, kind: str, required: tuple[str, ...]) -> dict[str, Any]:
-    require(path.suffix in SUFFIXES, str(path), f"{kind} file ends in {' or '.join(SUFFIXES)}", repr(path.suffix))
-    try:
-        if path.suffix == ".npz":
-            with np.load(path, allow_pickle=False) as archive:
-                return dict(archive)
-        fields = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except Exception as error:  # zipfile, pickle, unicode and JSON errors share no base class
-        form = "a JSON object" if path.suffix == ".json" else "a numpy .npz archive"
-        raise InputError(f"{path}: must be {form} with the keys {', '.join(required)}; it is not") from error
-    require(isinstance(fields, dict), str(path), "must be a JSON object", type(fields).__name__)
-    return fields
 
 
 def check_world(fields: dict[str, Any], name: str, where: str = "") -> WorldArrays:
@@ -93,16 +56,6 @@ def check_world(fields: dict[str, Any], name: str, where: str = "") -> WorldArra
     )
 
 
-def numbers(value: Any, field: str) -> np.ndarray:
-    """`value` as finite float64 numbers; `InputError` names the field."""
-    try:
-        array = np.asarray(value, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"{field}: must be a rectangular array of numbers") from error
-    require(bool(np.isfinite(array).all()), field, "must be finite numbers", "NaN or infinity")
-    return array
-
-
 def _require_distributions(rows: np.ndarray, field: str) -> None:
     sums = rows.sum(-1)
     for index in np.argwhere((rows < 0).any(-1)):
@@ -116,7 +69,7 @@ def _require_distributions(rows: np.ndarray, field: str) -> None:
 def _initial(value: Any, num_states: int, field: str) -> np.ndarray:
     array = numbers(value, field)
     if array.ndim == 0:
-        state = _whole(array, field, f"must be a state 0..{num_states - 1} or a distribution over {num_states} states")
+        state = whole(array, field, f"must be a state 0..{num_states - 1} or a distribution over {num_states} states")
         require(0 <= state < num_states, field, f"must be a state 0..{num_states - 1}", state)
         return np.eye(num_states)[state]
     require(array.shape == (num_states,), field, f"must be a state or have shape [{num_states}]", list(array.shape))
@@ -127,22 +80,8 @@ def _initial(value: Any, num_states: int, field: str) -> np.ndarray:
 def _terminal(value: Any, num_states: int, field: str) -> tuple[int, ...]:
     array = numbers(value, field)
     require(array.ndim == 1, field, "must be a list of states (may be empty)", f"shape {list(array.shape)}")
-    states = [_whole(number, field, f"must be states 0..{num_states - 1}") for number in array]
+    states = [whole(number, field, f"must be states 0..{num_states - 1}") for number in array]
     for state in states:
         require(0 <= state < num_states, field, f"must be states 0..{num_states - 1}", state)
     require(len(set(states)) < num_states, field, "must leave at least one state in which to act", states)
     return tuple(sorted(set(states)))
-
-
-def horizon_of(value: Any, field: str) -> int:
-    """`value` as a whole number of decisions of at least 1; `InputError` names the field."""
-    array = numbers(value, field)
-    require(array.ndim == 0, field, "must be one whole number of at least 1", f"shape {list(array.shape)}")
-    horizon = _whole(array, field, "must be a whole number of at least 1")
-    require(horizon >= 1, field, "must be a whole number of at least 1", horizon)
-    return horizon
-
-
-def _whole(number: Any, field: str, allowed: str) -> int:
-    require(float(number) == int(number), field, allowed, float(number))
-    return int(number)

@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sbmrl.core.game import Collector, Game, Info, Profile, Seat, Strategy, at_time, random_rows, sample_row
 from sbmrl.games.tabular.closed_forms import finite_horizon_occupancy, finite_horizon_optimum, uniform_policy
-from sbmrl.games.tabular.mdp import TabularMDP, sample_row, with_transition
-from sbmrl.core.game import Game, Seat, Strategy, at_time, random_rows
+from sbmrl.games.tabular.mdp import TabularMDP, with_transition
 from sbmrl.games.tabular.measures import PLAYED, make_measures
 from sbmrl.games.tabular.payoffs import Loss, Measurement, Play, payoffs
 from sbmrl.games.tabular.responses import best_response, sample_transitions, soft_response
@@ -110,6 +110,11 @@ def _model_seat(mdp: TabularMDP, loss: Loss) -> Seat:
         rows = jnp.zeros_like(mdp.transition).at[states, actions].set(jax.nn.softmax(outputs))
         return with_transition(mdp, rows).transition
 
+    def prediction_loss(predicted: jax.Array, info: Info) -> jax.Array:
+        """With KL this is cross-entropy: the log-probability under the true row has no gradient."""
+        observed = jax.nn.one_hot(info["next_state"], mdp.num_states)  # the row of which the next state is a sample
+        return loss.sampled(observed, predicted, info["next_state"])
+
     return Seat(
         jnp.asarray(queries),
         lambda now: jnp.concatenate([of_state[now.state], of_action[now.action]]),
@@ -120,6 +125,7 @@ def _model_seat(mdp: TabularMDP, loss: Loss) -> Seat:
         heard=table,
         num_outputs=mdp.num_states,
         head="gaussian",
+        prediction_loss=prediction_loss,
     )
 
 
@@ -129,12 +135,47 @@ def _random_occupancy(mdp: TabularMDP, num_policies: int) -> jax.Array:
     return jax.vmap(finite_horizon_occupancy, (None, 0))(mdp, policies).mean(0)
 
 
-def model_based_game(mdp: TabularMDP, loss: Loss, mixed_leaders: bool = False, num_random_policies: int = 256) -> Game:
+class Aggregation(NamedTuple):
+    """How data are aggregated while the game is played.
+
+    Attributes:
+        num_initial: transitions of the uniform policy to begin with.
+        num_new: transitions of the present policy added at each leader step.
+        size: transitions kept; beyond it all old counts fade in equal measure.
+    """
+
+    num_initial: int
+    num_new: int
+    size: int
+
+
+def _collector(mdp: TabularMDP, aggregation: Aggregation) -> Collector:
+    new = aggregation.num_new
+
+    def init(key: jax.Array) -> Profile:
+        return {"data": sample_transitions(key, mdp, uniform_policy(mdp), aggregation.num_initial)}
+
+    def update(key: jax.Array, data: Profile, profile: Profile) -> Profile:
+        old = data["data"]
+        room = jnp.maximum(aggregation.size - new, 0)
+        kept = old * jnp.minimum(1.0, room / jnp.sum(old))
+        return {"data": kept + sample_transitions(key, mdp, profile["policy"], new)}
+
+    return Collector(init, update)
+
+
+def model_based_game(
+    mdp: TabularMDP,
+    loss: Loss,
+    mixed_leaders: bool = False,
+    num_random_policies: int = 256,
+    aggregation: Aggregation | None = None,
+) -> Game:
     """The game on `mdp`, with random players drawn from Dirichlet(1) rows.
 
     A policy is heard through one sampled action per state, or with `mixed_leaders` through its probabilities. The
     exact `random_fit` averages over `num_random_policies` policies drawn once from a fixed key, so that it is a fixed
-    function of the model.
+    function of the model. With an `aggregation` the transitions that profiles cause are collected.
     """
     deciding = mdp.decision_states
     policy_shape = (mdp.num_states, mdp.num_actions)
@@ -152,6 +193,7 @@ def model_based_game(mdp: TabularMDP, loss: Loss, mixed_leaders: bool = False, n
     }
     heard = {"policy": heard_policy, "model": lambda key, model: model}
     return Game(
+        mdp,
         mdp.horizon,
         seats={"policy": _policy_seat(mdp, loss), "model": _model_seat(mdp, loss)},
         payoffs=payoffs(measurement),
@@ -160,13 +202,8 @@ def model_based_game(mdp: TabularMDP, loss: Loss, mixed_leaders: bool = False, n
         describe={role: lambda strategy: strategy[deciding].ravel() for role in ("policy", "model")},
         played=PLAYED,
         reference={"policy": lambda: finite_horizon_optimum(mdp).policy, "model": lambda: mdp.transition},
+        measures=lambda formulation: make_measures(measurement, formulation, priors, heard),
         best_response=functools.partial(best_response, measurement),
         soft_response=functools.partial(soft_response, mdp),
-        measures=lambda formulation: make_measures(measurement, formulation, priors, heard),
-        collect=functools.partial(_collect, mdp),
+        collector=None if aggregation is None else _collector(mdp, aggregation),
     )
-
-
-def _collect(mdp: TabularMDP, key: jax.Array, num_transitions: int, policy: Strategy | None) -> jax.Array:
-    policy = uniform_policy(mdp) if policy is None else policy
-    return sample_transitions(key, mdp, policy, num_transitions)

@@ -9,9 +9,11 @@ import numpy as np
 from flax import struct
 
 from sbmrl.core.environment import Environment, Step
-from sbmrl.games.tabular.catalogue import HORIZON, WORLDS, WorldArrays, named_world
-from sbmrl.games.tabular.files import SUFFIXES, load_world
+from sbmrl.core.files import SUFFIXES
+from sbmrl.core.game import sample_row
 from sbmrl.errors import require, require_known
+from sbmrl.games.tabular.catalogue import HORIZON, WORLDS, WorldArrays, named_world
+from sbmrl.games.tabular.files import load_world
 
 
 class TabularMDP(struct.PyTreeNode):
@@ -108,17 +110,6 @@ def with_transition(mdp: TabularMDP, transition: jax.Array) -> TabularMDP:
     stay = jnp.eye(mdp.num_states, dtype=transition.dtype)[:, None, :]
     reward = jnp.where(terminal, 0.0, mdp.reward)
     return mdp.replace(transition=jnp.where(terminal, stay, transition), reward=reward)
-
-
-def sample_row(key: jax.Array, probabilities: jax.Array) -> jax.Array:
-    """An index drawn from `probabilities` `[N]`, by inverting the distribution function.
-
-    One uniform number a draw, where a Gumbel draw needs N uniforms and N logarithms. The uniform is scaled by
-    the row's own sum, so rounding in a row can never select a state behind its last positive entry.
-    """
-    cumulative = jnp.cumsum(probabilities)
-    uniform = jax.random.uniform(key, dtype=probabilities.dtype) * cumulative[-1]
-    return jnp.sum(cumulative <= uniform).clip(0, probabilities.shape[0] - 1)
 
 
 class TabularState(NamedTuple):

@@ -6,20 +6,19 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from sbmrl.core.formulation import Formulation, Role
+from sbmrl.core.game import Measures, Metrics, Outcome, Profile, Strategy, at_time, greedy
+from sbmrl.core.measures import mean_regret, verdict
+from sbmrl.core.payoffs import exact_payoff
 from sbmrl.games.tabular.closed_forms import (
     finite_horizon_occupancy,
     finite_horizon_optimum,
     finite_horizon_return,
-    greedy,
     safe_log,
     uniform_policy,
 )
 from sbmrl.games.tabular.mdp import TabularMDP, tabular_environment, with_transition
-from sbmrl.core.formulation import Formulation, Role
-from sbmrl.core.game import Measures, Metrics, Outcome, Profile, Strategy, at_time
-from sbmrl.core.measures import mean_regret, verdict
 from sbmrl.games.tabular.payoffs import LOSSES, Measurement, expected_loss, payoffs
-from sbmrl.core.payoffs import exact_payoff
 from sbmrl.games.tabular.theory.bounds import certify
 
 MEASURED_PAYOFFS = ("model_return", "real_return", "fit", "random_fit")

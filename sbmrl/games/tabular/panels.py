@@ -4,12 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from sbmrl.games.tabular.closed_forms import finite_horizon_optimum
-from sbmrl.games.tabular.mdp import TabularMDP
-from sbmrl.errors import InputError
 from sbmrl.core.game import at_time
+from sbmrl.display.results import Cell
+from sbmrl.games.tabular.closed_forms import finite_horizon_optimum
 from sbmrl.games.tabular.draw import Panel
-from sbmrl.sweep.loaded_cell import LoadedCell
+from sbmrl.games.tabular.mdp import TabularMDP
 
 
 def world_panel(world: TabularMDP) -> Panel:
@@ -17,18 +16,16 @@ def world_panel(world: TabularMDP) -> Panel:
     return _panel(world.name, world, world.transition, finite_horizon_optimum(world).policy)
 
 
-def model_panels(cell: LoadedCell, run: int) -> list[Panel]:
+def model_panels(cell: Cell, run: int) -> list[Panel]:
     """The world beside the model that a run has learned, both with the run's policy.
 
     Raises:
-        InputError: the run is not finished, is one of a matrix game, or its files are damaged.
+        InputError: the run is not finished, or its files are damaged.
     """
-    if not isinstance(cell.world, TabularMDP):
-        raise InputError(f"{cell.directory}: a matrix game has no world model to draw")
     world, profile = cell.world, cell.profile(run)
     model, policy = profile["model"], at_time(profile["policy"], 0)
     panel = _panel(f"{world.name}: the world", world, world.transition, policy)
-    return [panel, _panel(f"learned model, seed {cell.runs.seeds[run]}", world, model, policy)]
+    return [panel, _panel(f"learned model, seed {cell.seed_of(run)}", world, model, policy)]
 
 
 def _panel(title: str, mdp: TabularMDP, transition: Any, policy: Any) -> Panel:

@@ -24,6 +24,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from sbmrl.core.game import Payoff, Profile
 from sbmrl.games.tabular.closed_forms import (
     brier_score,
     finite_horizon_occupancy,
@@ -32,7 +33,6 @@ from sbmrl.games.tabular.closed_forms import (
     safe_log,
 )
 from sbmrl.games.tabular.mdp import TabularMDP, with_transition
-from sbmrl.core.game import Payoff, Profile
 
 
 class Loss(NamedTuple):

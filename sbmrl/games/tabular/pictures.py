@@ -7,12 +7,10 @@ from typing import NamedTuple
 
 import polars as pl
 
-from sbmrl.games.tabular.mdp import TabularMDP
-from sbmrl.games.tabular.draw import draw_panels
-from sbmrl.report.entries import Entry
-from sbmrl.games.tabular.panels import model_panels
 from sbmrl.display.plotting import Drawing
-from sbmrl.sweep.store import finished_chunks
+from sbmrl.display.results import Entry
+from sbmrl.games.tabular.draw import draw_panels
+from sbmrl.games.tabular.panels import model_panels
 
 MOST_STATES = 5  # with more, the arrows cover each other
 MOST_PICTURES = 6
@@ -27,20 +25,20 @@ class _Wanted(NamedTuple):
 
 
 def model_pictures(entries: Sequence[Entry]) -> tuple[list[Drawing], list[str]]:
-    """The pictures, and in sentences what is left out; runs of matrix games have no world model.
+    """The pictures, and in sentences what is left out.
 
     Raises:
         InputError: a file is damaged.
     """
     first: dict[tuple[int, str], Entry] = {}
     for entry in entries:
-        if len(entry.finite) and isinstance(entry.cell.world, TabularMDP):
+        if len(entry.finite):
             first.setdefault((entry.run, entry.cell.name), entry)
     left_out = []
-    large = dict.fromkeys(e.world for e in first.values() if _num_states(e) > MOST_STATES)
+    large = dict.fromkeys(e.world for e in first.values() if e.cell.world.num_states > MOST_STATES)
     if large:
         left_out.append(f"Worlds of more than {MOST_STATES} states are not drawn: {', '.join(large)}.")
-    bare = [key for key, entry in first.items() if not finished_chunks(entry.cell.directory)]
+    bare = [key for key, entry in first.items() if not entry.cell.has_profiles]
     if bare:
         left_out.append(f"Without chunks/ there are no models to draw: {', '.join(name for _, name in bare)}.")
     kept = [entry for key, entry in first.items() if entry.world not in large and key not in bare]
@@ -48,11 +46,6 @@ def model_pictures(entries: Sequence[Entry]) -> tuple[list[Drawing], list[str]]:
     if len(wanted) > MOST_PICTURES:
         left_out.append(f"Drawn: {MOST_PICTURES} of {len(wanted)} models; `sbmrl draw` draws any other.")
     return [_picture(number, run) for number, run in enumerate(_spread(wanted))], left_out
-
-
-def _num_states(entry: Entry) -> int:
-    world = entry.cell.world
-    return world.num_states if isinstance(world, TabularMDP) else 0
 
 
 def _runs(entry: Entry) -> list[_Wanted]:

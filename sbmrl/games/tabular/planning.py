@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sbmrl.games.tabular.closed_forms import expected_reward, greedy
+from sbmrl.core.game import greedy
+from sbmrl.games.tabular.closed_forms import expected_reward
 from sbmrl.games.tabular.mdp import TabularMDP
 
 

@@ -13,21 +13,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sbmrl.core.formulation import Formulation, Weights
+from sbmrl.core.game import Profile, SoftResponse, Strategy, at_time, greedy, sample_row
 from sbmrl.games.tabular.closed_forms import (
     clock_first,
     clock_last,
     expected_reward,
     expected_visits,
     finite_horizon_occupancy,
-    greedy,
     optimal_action_values,
 )
-from sbmrl.games.tabular.planning import SoftOptimum, break_ties, extreme_rows, soft_optimum
-from sbmrl.games.tabular.mdp import TabularMDP, sample_row, with_transition
-from sbmrl.core.formulation import Formulation, Weights
-from sbmrl.core.game import Profile, SoftResponse, Strategy, at_time
+from sbmrl.games.tabular.mdp import TabularMDP, with_transition
+from sbmrl.games.tabular.options import ConditionalsOptions, PlanOptions, SoftOptions
 from sbmrl.games.tabular.payoffs import Measurement
-from sbmrl.core.options import ExactOptions, ImplicitOptions
+from sbmrl.games.tabular.planning import SoftOptimum, break_ties, extreme_rows, soft_optimum
 
 _SIGN = {"optimistic": 1.0, "pessimistic": -1.0}  # the leader's favourite, or its worst
 
@@ -41,15 +40,15 @@ def sample_transitions(key: jax.Array, mdp: TabularMDP, policy: Strategy, num_tr
 
 
 def best_response(
-    measurement: Measurement, formulation: Formulation, options: ExactOptions
+    measurement: Measurement, formulation: Formulation, options: PlanOptions | ConditionalsOptions
 ) -> Callable[[jax.Array, Profile], Strategy]:
-    """The follower's; its key draws the transitions of a maximum-likelihood model."""
-    if formulation.follower == "policy":
+    """The follower's: a policy's plan or a model's conditionals, whose key draws maximum-likelihood transitions."""
+    if isinstance(options, PlanOptions):
         return lambda key, given: _plan(measurement, formulation, options, given["model"])
     return lambda key, given: _fitted(key, measurement.mdp, options, given["policy"])
 
 
-def soft_response(mdp: TabularMDP, formulation: Formulation, options: ImplicitOptions) -> SoftResponse:
+def soft_response(mdp: TabularMDP, formulation: Formulation, options: SoftOptions) -> SoftResponse:
     """A policy's, over an infinite horizon: the optimum of the discounted problem with entropy bonus τ.
 
     Its residual is that of the soft Bellman equation, in units of return. A model's soft best response is the exact
@@ -85,7 +84,7 @@ def leader_gain(measurement: Measurement, wants: Weights, model: Strategy, visit
 _DINKELBACH_STEPS = 6  # its convergence is quadratic
 
 
-def _plan(measurement: Measurement, formulation: Formulation, options: ExactOptions, model: Strategy) -> Strategy:
+def _plan(measurement: Measurement, formulation: Formulation, options: PlanOptions, model: Strategy) -> Strategy:
     mdp = measurement.mdp
     imagined = with_transition(mdp, model)
     if options.backup == "soft":
@@ -103,7 +102,7 @@ def _plan(measurement: Measurement, formulation: Formulation, options: ExactOpti
     return jax.lax.stop_gradient(policy)
 
 
-def _fitted(key: jax.Array, mdp: TabularMDP, options: ExactOptions, policy: Strategy) -> Strategy:
+def _fitted(key: jax.Array, mdp: TabularMDP, options: ConditionalsOptions, policy: Strategy) -> Strategy:
     if options.num_transitions == 0:
         known, rows = (expected_visits(mdp, policy) > 0) | np.array(mdp.terminal)[:, None], mdp.transition
     else:

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from matrix_brute_force import MEMORIES, random_game, sees
 
+from sbmrl.errors import InputError
 from sbmrl.games.matrix import rules as games
 from sbmrl.games.matrix.catalogue import GAMES, TWELVE_GAMES
 from sbmrl.games.matrix.files import load_game
-from sbmrl.games.matrix.values import deterministic_maps, led_by
-from sbmrl.errors import InputError
 from sbmrl.games.matrix.optima import deterministic_optimum
+from sbmrl.games.matrix.values import deterministic_maps, led_by
 
 EQUILIBRIA = {  # pure Nash equilibria of the one-shot game, from the games' textbook descriptions
     "prisoners_dilemma": {(1, 1)},

@@ -21,8 +21,8 @@ from matrix_brute_force import (
 
 from sbmrl.games.matrix import rules as games
 from sbmrl.games.matrix.catalogue import TWELVE_GAMES
-from sbmrl.games.matrix.values import best_response, game_returns, led_by, regret, returns
 from sbmrl.games.matrix.optima import deterministic_optimum, mixed_lower_bound
+from sbmrl.games.matrix.values import best_response, game_returns, led_by, regret, returns
 
 
 @given(

@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 
 from sbmrl.core.environment import auto_reset
-from sbmrl.games.matrix.rules import make_game
-from sbmrl.games.matrix.values import best_response, game_returns, led_by
 from sbmrl.core.formulation import Knobs, make_formulation
 from sbmrl.core.game import random_rows
-from sbmrl.games.matrix.game import matrix_game, random_strategy
-from sbmrl.games.matrix.q_learning import q_learning
 from sbmrl.core.options import QLearningOptions
 from sbmrl.core.oracles import interview
 from sbmrl.core.payoffs import objective
 from sbmrl.core.problems import Conditions, follower_problem, leader_problem
 from sbmrl.core.rollout import episode_returns
+from sbmrl.games.matrix.game import matrix_game, random_strategy
+from sbmrl.games.matrix.q_learning import q_learning
+from sbmrl.games.matrix.rules import make_game
+from sbmrl.games.matrix.values import best_response, game_returns, led_by
 
 KNOBS = Knobs(alpha=1.0, beta=1.0, reward="real_return", fit="fit")
 FORMULATIONS = {"row": "matrix_game", "column": "matrix_game_column"}

@@ -10,14 +10,14 @@ import pytest
 from conftest import tiny_experiment
 
 import sbmrl
-from sbmrl.games.matrix import programme as oracles_followers
-from sbmrl.experiment.checks import check
-from sbmrl.games.matrix.catalogue import TWELVE_GAMES
-from sbmrl.errors import InputError
 from sbmrl.core.options import EvolutionOptions, ExactOptions, PPOOptions, QLearningOptions, learner_name
+from sbmrl.errors import InputError
+from sbmrl.experiment.checks import check
 from sbmrl.experiment.presets import default_preset, preset
 from sbmrl.experiment.program import make_train
+from sbmrl.games.matrix import programme as oracles_followers
 from sbmrl.games.matrix import programme_report as shown
+from sbmrl.games.matrix.catalogue import TWELVE_GAMES
 from sbmrl.sweep.load import load
 from sbmrl.sweep.plan import CellPlan, Plan
 from sbmrl.sweep.run import run_plan

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sbmrl.core.game import random_rows
 from sbmrl.games.tabular import closed_forms as exact
 from sbmrl.games.tabular.catalogue import FOOLING_MODELS, WORLDS
 from sbmrl.games.tabular.mdp import make_world, random_mdp, with_transition
-from sbmrl.core.game import random_rows
 from sbmrl.games.tabular.measures import sampled_returns
 
 NAMES = list(WORLDS)

@@ -6,9 +6,9 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from sbmrl.games.tabular.catalogue import named_world
 from sbmrl.errors import InputError
 from sbmrl.games.tabular import draw
+from sbmrl.games.tabular.catalogue import named_world
 from sbmrl.games.tabular.draw import Panel, draw_panels
 
 WORLD = named_world("simple_mdp_2")

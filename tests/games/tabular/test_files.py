@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
+from sbmrl.errors import InputError
 from sbmrl.games.tabular.files import load_world
 from sbmrl.games.tabular.mdp import make_world
-from sbmrl.errors import InputError
 
 GOOD = {
     "transition": [[[0.5, 0.5], [1, 0]], [[0, 1], [0, 1]]],

@@ -13,11 +13,11 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from sbmrl.core.game import greedy
 from sbmrl.games.tabular.closed_forms import (
     expected_visits,
     finite_horizon_optimum,
     finite_horizon_return,
-    greedy,
     optimal_action_values,
 )
 from sbmrl.games.tabular.mdp import TabularMDP, with_transition

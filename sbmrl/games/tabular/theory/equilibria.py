@@ -26,9 +26,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from sbmrl.errors import require
 from sbmrl.games.tabular.closed_forms import expected_reward
 from sbmrl.games.tabular.mdp import TabularMDP
-from sbmrl.errors import require
 
 MAX_CANDIDATES = 100_000
 _TOLERANCE = 1e-8  # relative to the largest possible return

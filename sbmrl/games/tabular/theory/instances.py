@@ -9,7 +9,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from sbmrl.games.tabular.closed_forms import discounted_occupancy, discounted_optimum, greedy
+from sbmrl.core.game import greedy
+from sbmrl.games.tabular.closed_forms import discounted_occupancy, discounted_optimum
 from sbmrl.games.tabular.mdp import TabularMDP, with_transition
 from sbmrl.games.tabular.theory.judge import Instance
 

@@ -5,18 +5,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sbmrl.core.game import greedy, random_rows
 from sbmrl.games.tabular.catalogue import FOOLING_MODELS, WORLDS
 from sbmrl.games.tabular.closed_forms import (
     discounted_optimum,
     discounted_return,
     finite_horizon_optimum,
     finite_horizon_return,
-    greedy,
     kl_divergence,
     optimal_action_values,
 )
 from sbmrl.games.tabular.mdp import make_world, with_transition
-from sbmrl.core.game import random_rows
 from sbmrl.games.tabular.theory.bounds import certify, simulation_gap
 from sbmrl.games.tabular.theory.check import SHAPES, Tally, check_theorems
 from sbmrl.games.tabular.theory.instances import FAMILIES, Draws

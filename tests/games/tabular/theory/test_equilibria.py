@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sbmrl.errors import InputError
 from sbmrl.games.tabular.catalogue import FOOLING_MODELS, WORLDS, counterexample_1, counterexample_2, trembling
 from sbmrl.games.tabular.closed_forms import discounted_occupancy, discounted_optimum, discounted_return, kl_divergence
 from sbmrl.games.tabular.mdp import make_mdp, make_world, random_mdp, with_transition
-from sbmrl.errors import InputError
 from sbmrl.games.tabular.theory.equilibria import enumerate_equilibria
 
 DISCOUNT = 0.9

@@ -1,0 +1,287 @@
+"""What can be registered: a learner, a scheme, a kind of game or a programme is one object with all its own things.
+
+Whoever puts a run together asks the part; nobody else knows what its options mean. Options are frozen dataclasses
+(`sbmrl.core.options`); each class belongs to one part.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from sbmrl.core.formulation import Formulation, FormulationRow
+from sbmrl.core.game import Game
+from sbmrl.core.learner import Task, Trainee
+from sbmrl.core.options import Context
+from sbmrl.core.oracles import Oracle
+from sbmrl.core.scheme import Scheme
+
+World = Any  # of a kind of game; has a `name`
+Options = Any
+Reasons = Mapping[str, str]  # field -> where it has no meaning
+Answer = Literal["exact", "soft"]  # a closed form of the game by which a follower may answer
+
+
+class LearnerKind(NamedTuple):
+    """A way to learn, whatever the player's side and role.
+
+    Attributes:
+        name: as a user writes it.
+        summary: one line for `sbmrl list`.
+        options: what can be set of it.
+        build: (task, options) -> the learner with its player; None for a follower that only asks, see `oracle`.
+        check: (options, prefix of the names) -> None; raises `InputError` for values that are not allowed.
+        num_updates: (options) -> updates as a leader, or as a follower before play.
+        heard: (options) -> how a leader that learns so may be heard, the usual way first; nothing if it cannot lead.
+        plays: (options) -> whether it learns from episodes that it plays, and not from exact payoffs.
+        preset: (name of a preset) -> options for it, where the preset itself has none.
+        follows: whether it can learn to follow one leader.
+        pretrains: (options) -> whether its player can be conditioned on a description of its leader.
+        predicts: whether it learns to predict what it observes, and nothing else.
+        differentiates: whether it follows the derivative of its payoff, as a leader that of the response.
+        no_derivative: (options) -> why its own update has no derivative in the other side, so that it cannot be
+            unrolled; "" if it can.
+        oracle: (game, formulation, options) -> how it asks in the leader's own episodes, for a follower that learns
+            there.
+        kind: the only kind of game in which it makes sense; "" for any.
+        steps: what its steps are, for the axis of a figure.
+    """
+
+    name: str
+    summary: str
+    options: type
+    build: Callable[[Task, Options], Trainee] | None
+    check: Callable[[Options, str], None] = lambda options, where: None
+    num_updates: Callable[[Options], int] = lambda options: options.num_updates
+    heard: Callable[[Options], tuple[Context, ...]] = lambda options: ("probabilities",)
+    plays: Callable[[Options], bool] = lambda options: False
+    preset: Callable[[str], Options] | None = None
+    follows: bool = False
+    pretrains: Callable[[Options], bool] = lambda options: False
+    predicts: bool = False
+    differentiates: bool = False
+    no_derivative: Callable[[Options], str] = lambda options: "its update has no derivative"
+    oracle: Callable[[Game, Formulation, Options], Oracle] | None = None
+    kind: str = ""
+    steps: str = "steps of the leader"
+
+
+class Choice(NamedTuple):
+    """What a preset is asked for.
+
+    Attributes:
+        preset: its name.
+        row: the formulation.
+        kind: its kind of game.
+        scheme: how the follower comes to answer; None for the preset's own.
+        learner: how the leader learns; None for the preset's own.
+    """
+
+    preset: str
+    row: FormulationRow
+    kind: "GameKind"
+    scheme: "SchemeKind | None"
+    learner: LearnerKind | None
+
+
+class Composition(NamedTuple):
+    """An experiment with the parts that its options belong to.
+
+    Attributes:
+        experiment: the configuration; its traced fields may hold arrays.
+        row: the formulation.
+        kind: its kind of game.
+        leader: how the leader learns.
+        scheme: how the follower comes to answer.
+        follower: how the follower learns; None where its answer is a closed form of the game.
+    """
+
+    experiment: Any
+    row: FormulationRow
+    kind: "GameKind"
+    leader: LearnerKind
+    scheme: "SchemeKind"
+    follower: LearnerKind | None
+
+    @property
+    def formulation(self) -> Formulation:
+        """The game that is played."""
+        return self.row.formulation(self.experiment.game)
+
+    @property
+    def leader_plays(self) -> bool:
+        """Whether the leader learns from episodes that it plays."""
+        return self.leader.plays(self.experiment.leader)
+
+    @property
+    def only_predicts(self) -> bool:
+        """Whether all that the follower wants is to predict the data."""
+        return set(self.formulation.follower_wants) <= self.kind.predictions
+
+
+class SchemeKind(NamedTuple):
+    """A way in which the follower comes to answer its leader.
+
+    Attributes:
+        name: as a user writes it.
+        summary: one line for `sbmrl list`.
+        options: what can be set of it; its field `follower`, if it has one, holds a learner's options, or those of the
+            closed form that `answer` names.
+        build: (game, composition) -> the scheme.
+        default: (choice, leader's options) -> options.
+        answer: the closed form by which the follower answers; None where it learns, or where the scheme needs neither.
+        check: (composition) -> None; raises `InputError` for parts that do not fit together.
+        unused: (composition) -> fields that have no meaning here.
+        unmoved: (composition) -> why the leader's learner cannot move the response through its derivative; "" if it
+            can.
+        judged_at: the leader at which the follower is judged: the one that it should meet, or the last that it met.
+        cheap: whether a run is so short that a benchmark times all of it, and small sums are what it waits for.
+    """
+
+    name: str
+    summary: str
+    options: type
+    build: Callable[[Game, Composition], Scheme]
+    default: Callable[[Choice, Options], Options]
+    answer: Answer | None = None
+    check: Callable[[Composition], None] = lambda composition: None
+    unused: Callable[[Composition], Reasons] = lambda composition: {}
+    unmoved: Callable[[Composition], str] = lambda composition: ""
+    judged_at: Literal["right", "last"] = "right"
+    cheap: bool = False
+
+
+class Preset(NamedTuple):
+    """Named defaults of a kind of game: one line for `sbmrl list`, and (choice) -> experiment."""
+
+    summary: str
+    build: Callable[[Choice], Any]
+
+
+class Published(NamedTuple):
+    """A number that somebody else has published: mean and spread."""
+
+    value: float
+    spread: float
+
+
+def _nothing_printed(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    del rows
+    return []
+
+
+class GameDisplay(NamedTuple):
+    """What tables and reports show of a kind of game beside what they show of every one.
+
+    Attributes:
+        returns: whose exact return it is.
+        responds: when a follower is said to best-respond; "{leader}" stands for the leader at which it is judged.
+        departure: (row) -> what departs from the default, behind the formulation's name.
+        told: (rows) -> what a caption says of the settings, comma at the end.
+        told_apart: settings that are added to the names of rows that differ in them.
+        published: (first line of the results) -> a number to stand beside ours, or None.
+        source: whose published numbers these are, the head of their column.
+        source_note: a sentence on them.
+        measured: (runs that did not diverge) -> further numbers of a row, plain data.
+        lines: (rows) -> lines below a table.
+        table: (rows) -> a further table of a report: heading, explanation, columns, lines; None where it has none.
+        pictures: (entries) -> pictures of a report and, in sentences, what is left out.
+        draw_world: (world, path without suffix) -> files with a picture of it.
+        draw_run: (cell, run, path without suffix) -> files with a picture of what a run has learned.
+    """
+
+    returns: str = "the leader's"
+    responds: str = "within 0.5 of the best response against {leader}"
+    departure: Callable[[Mapping[str, Any]], str] = lambda row: ""
+    told: Callable[[Sequence[Mapping[str, Any]]], str] = lambda rows: ""
+    told_apart: tuple[str, ...] = ()
+    published: Callable[[Mapping[str, Any]], Published | None] = lambda head: None
+    source: str = ""
+    source_note: str = ""
+    measured: Callable[[Any], Mapping[str, Any]] = lambda results: {}
+    lines: Callable[[Sequence[Mapping[str, Any]]], list[str]] = _nothing_printed
+    table: Callable[[Sequence[Mapping[str, Any]]], "ExtraTable | None"] = lambda rows: None
+    pictures: Callable[[Sequence[Any]], tuple[list[Any], list[str]]] = lambda entries: ([], [])
+    draw_world: Callable[[World, Path], Sequence[Path]] | None = None
+    draw_run: Callable[[Any, int, Path], Sequence[Path]] | None = None
+
+
+class ExtraTable(NamedTuple):
+    """A table that a kind of game adds to a report."""
+
+    heading: str
+    explanation: str
+    columns: Sequence[str]
+    lines: Sequence[Sequence[str]]
+
+
+class GameKind(NamedTuple):
+    """A kind of game: its worlds, and how one of them becomes a game.
+
+    Attributes:
+        name: as a formulation's row names it.
+        summary: one line for `sbmrl list`.
+        world: the class of its worlds, pytrees with a `name`.
+        what: a world in words, "an MDP".
+        worlds: () -> name or pattern of a world -> one line for `sbmrl list`.
+        make_world: (text of `env`, row) -> world; raises `InputError` for a name or file that is none.
+        write_world: (world) -> plain data, what a run keeps.
+        read_world: (path of a JSON file) -> the world that `write_world` has left there.
+        make_game: (world, formulation, options) -> the game.
+        presets: name -> preset, the usual one first; none for one that only takes the parts' own defaults.
+        env: the world where none is named.
+        check: (composition) -> None; raises `InputError` for parts that do not fit together.
+        unused: (composition) -> fields that have no meaning here.
+        answers: closed form -> (row, whether it should have a derivative) -> its options, None if the row has none.
+        predictions: names of the payoffs of a player that only predicts data.
+        columns: (options) -> column of the results -> value, what the game is played with.
+        display: () -> what is shown of it.
+    """
+
+    name: str
+    summary: str
+    world: type
+    what: str
+    worlds: Callable[[], Mapping[str, str]]
+    make_world: Callable[[str, FormulationRow], World]
+    write_world: Callable[[World], dict[str, Any]]
+    read_world: Callable[[Path], World]
+    make_game: Callable[[World, Formulation, Options], Game]
+    env: str
+    presets: Mapping[str, Preset] = {}  # read only
+    check: Callable[[Composition], None] = lambda composition: None
+    unused: Callable[[Composition], Reasons] = lambda composition: {}
+    answers: Mapping[Answer, Callable[[FormulationRow, bool], Options | None]] = {}
+    predictions: frozenset[str] = frozenset()
+    columns: Callable[[Options], Mapping[str, Any]] = lambda options: {}
+    display: Callable[[], GameDisplay] = GameDisplay
+
+
+class ProgrammeCell(NamedTuple):
+    """A row of a programme: its directory, its experiment, and in words what tells it apart."""
+
+    name: str
+    experiment: Any
+    static: tuple[tuple[str, Any], ...] = ()
+
+
+class Programme(NamedTuple):
+    """A plan with a name, and what is made of its results: `sbmrl reproduce NAME`.
+
+    Attributes:
+        name: as a user writes it.
+        summary: one line for `sbmrl list`.
+        num_seeds: of each cell, where none is said.
+        presets: that its cells can be made with, the usual one first.
+        cells: ((formulation, scheme, learner) -> experiment of the chosen preset, world or None for its own) -> cells.
+        write: (what `load` read, directory) -> files with its figure and tables.
+    """
+
+    name: str
+    summary: str
+    num_seeds: int
+    presets: tuple[str, ...]
+    cells: Callable[[Callable[..., Any], str | None], Sequence[ProgrammeCell]]
+    write: Callable[[Any, Path], Sequence[Path]] | None = None
+
+
+Part = FormulationRow | LearnerKind | SchemeKind | GameKind | Programme

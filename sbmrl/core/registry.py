@@ -1,0 +1,204 @@
+"""What is there: every part by its name, and where it came from.
+
+The parts of sbmrl itself are registered by `sbmrl.experiment.parts`; a user's own by `register`, in a program or in a
+plug-in (`sbmrl.experiment.plugins`).
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+from sbmrl.core.formulation import FormulationRow
+from sbmrl.core.parts import GameKind, LearnerKind, Part, Programme, SchemeKind
+from sbmrl.errors import InputError, require, require_known
+
+
+class Origin(NamedTuple):
+    """Where a part came from.
+
+    Attributes:
+        text: as it is told: "sbmrl", or how the user named the plug-in.
+        path: of the file with the plug-in; "" for sbmrl's own parts and for what a program has registered itself.
+        checksum: SHA-256 of that file.
+    """
+
+    text: str
+    path: str = ""
+    checksum: str = ""
+
+
+BUILT_IN = Origin("sbmrl")
+PROGRAM = Origin("this program")
+_KINDS: dict[type, str] = {
+    FormulationRow: "formulation",
+    LearnerKind: "learner",
+    SchemeKind: "scheme",
+    GameKind: "kind of game",
+    Programme: "programme",
+}
+_parts: dict[str, dict[str, Any]] = {kind: {} for kind in _KINDS.values()}
+_origins: dict[tuple[str, str], Origin] = {}
+_by_options: dict[type, LearnerKind | SchemeKind] = {}
+_registering: list[Origin] = []
+
+
+@contextlib.contextmanager
+def registering(origin: Origin) -> Iterator[None]:
+    """What is registered inside comes from `origin`; if anything fails inside, nothing of it is kept."""
+    everything = (*_parts.values(), _origins, _by_options)
+    before = [dict(each) for each in everything]
+    _registering.append(origin)
+    try:
+        yield
+    except BaseException:
+        for kept, old in zip(
+            (*_parts.values(), _origins, _by_options), (*before[0].values(), *before[1:]), strict=True
+        ):
+            kept.clear()
+            kept.update(old)  # pyright: ignore[reportArgumentType, reportCallIssue]
+        raise
+    finally:
+        _registering.pop()
+
+
+def register[P: Part](part: P) -> P:
+    """Add a part, which is then known to Python and to the command line under its name; returns it.
+
+    Raises:
+        InputError: no part, a name that is taken or cannot be one, or options that are no frozen dataclass of its own.
+    """
+    kind = _KINDS.get(type(part))
+    if kind is None:
+        raise InputError(f"register: must be a {', '.join(one.__name__ for one in _KINDS)}, got {type(part).__name__}")
+    name = part.name
+    proper = isinstance(name, str) and bool(name) and name.replace("_", "").replace("-", "").isalnum()
+    require(proper, "register", f"a {kind}'s name must be letters, digits, _ and -", repr(name))
+    if name in _parts[kind]:
+        raise InputError(f"register: there is a {kind} {name} already, from {_origins[kind, name].text}")
+    if not isinstance(part, GameKind | Programme):
+        proper = dataclasses.is_dataclass(part.options) and part.options.__dataclass_params__.frozen  # pyright: ignore
+        require(bool(proper), f"register: {kind} {name}", "must have a frozen dataclass as its options", part.options)
+    if isinstance(part, LearnerKind | SchemeKind):
+        owner = _by_options.get(part.options)
+        if owner is not None:
+            raise InputError(f"register: {kind} {name} needs options of its own, got those of {owner.name}")
+        _by_options[part.options] = part
+    _parts[kind][name] = part
+    _origins[kind, name] = _registering[-1] if _registering else PROGRAM
+    return part
+
+
+def formulations() -> Mapping[str, FormulationRow]:
+    """Every formulation by its name, in the order of registration; the same for the functions below."""
+    return _parts["formulation"]
+
+
+def learners() -> Mapping[str, LearnerKind]:
+    """Every learner."""
+    return _parts["learner"]
+
+
+def schemes() -> Mapping[str, SchemeKind]:
+    """Every scheme."""
+    return _parts["scheme"]
+
+
+def kinds() -> Mapping[str, GameKind]:
+    """Every kind of game."""
+    return _parts["kind of game"]
+
+
+def programmes() -> Mapping[str, Programme]:
+    """Every programme."""
+    return _parts["programme"]
+
+
+def formulation(name: str) -> FormulationRow:
+    """The formulation of that name.
+
+    Raises:
+        InputError: there is none, with the nearest one; the same for the functions below.
+    """
+    require_known(name, "formulation", formulations())
+    return formulations()[name]
+
+
+def learner(name: str) -> LearnerKind:
+    """The learner of that name."""
+    require_known(name, "learner", learners())
+    return learners()[name]
+
+
+def scheme(name: str) -> SchemeKind:
+    """The scheme of that name."""
+    require_known(name, "scheme", schemes())
+    return schemes()[name]
+
+
+def kind_of(row: FormulationRow) -> GameKind:
+    """The kind of game that a formulation is played in."""
+    require_known(row.kind, f"kind of game of {row.name}", kinds())
+    return kinds()[row.kind]
+
+
+def programme(name: str) -> Programme:
+    """The programme of that name."""
+    require_known(name, "programme", programmes())
+    return programmes()[name]
+
+
+def owner_of(options: Any) -> LearnerKind | SchemeKind | None:
+    """The learner or scheme that options belong to; None for those that belong to none."""
+    return _by_options.get(type(options))
+
+
+def learner_of(options: Any, field: str) -> LearnerKind:
+    """The learner that options belong to.
+
+    Raises:
+        InputError: `field` holds something else.
+    """
+    found = owner_of(options)
+    if not isinstance(found, LearnerKind):
+        names = ", ".join(kind.options.__name__ for kind in learners().values())
+        raise InputError(f"{field}: must be the options of a learner ({names}), got {type(options).__name__}")
+    return found
+
+
+def scheme_of(options: Any) -> SchemeKind:
+    """The scheme that options belong to.
+
+    Raises:
+        InputError: they are those of something else.
+    """
+    found = owner_of(options)
+    if not isinstance(found, SchemeKind):
+        names = ", ".join(kind.options.__name__ for kind in schemes().values())
+        raise InputError(f"scheme: must be the options of a scheme ({names}), got {type(options).__name__}")
+    return found
+
+
+def origin_of(part: Part) -> Origin:
+    """Where a registered part came from."""
+    return _origins[_KINDS[type(part)], part.name]
+
+
+def num_parts() -> int:
+    """How many parts there are."""
+    return len(_origins)
+
+
+def kind_name(part: Part) -> str:
+    """What kind of part it is, in words."""
+    return _KINDS[type(part)]
+
+
+def is_registered(kind: str, name: str) -> bool:
+    """Whether there is a part of that kind, in words, and name."""
+    return (kind, name) in _origins
+
+
+def defaults_of(kind: LearnerKind, preset: str = "") -> Any:
+    """A learner's own options for a preset."""
+    return kind.options() if kind.preset is None else kind.preset(preset)

@@ -1,0 +1,35 @@
+"""The parts that there are: sbmrl's own, then those of installed plug-ins, registered when this module is imported."""
+
+from sbmrl.core.parts import Part
+from sbmrl.core.registry import BUILT_IN, register, registering
+from sbmrl.experiment.plugins import load_entry_points
+from sbmrl.games.matrix.formulations import FORMULATIONS as MATRIX_FORMULATIONS
+from sbmrl.games.matrix.kind import MATRIX
+from sbmrl.games.matrix.programme import ORACLES_FOLLOWERS
+from sbmrl.games.matrix.q_learning import Q_LEARNING
+from sbmrl.games.tabular.formulations import FORMULATIONS as TABULAR_FORMULATIONS
+from sbmrl.games.tabular.kind import TABULAR
+from sbmrl.games.tabular.programme import POSTER
+from sbmrl.learners.evolution import EVOLUTION
+from sbmrl.learners.fit import FIT
+from sbmrl.learners.gradient import GRADIENT
+from sbmrl.learners.policy_gradient import POLICY_GRADIENT
+from sbmrl.learners.ppo import PPO
+from sbmrl.schemes.contextual import CONTEXTUAL
+from sbmrl.schemes.exact import EXACT
+from sbmrl.schemes.implicit import IMPLICIT
+from sbmrl.schemes.inner_outer import INNER_OUTER
+
+PARTS: tuple[Part, ...] = (
+    *(PPO, POLICY_GRADIENT, GRADIENT, EVOLUTION, FIT, Q_LEARNING),
+    *(CONTEXTUAL, INNER_OUTER, EXACT, IMPLICIT),
+    *(TABULAR, *TABULAR_FORMULATIONS),
+    *(MATRIX, *MATRIX_FORMULATIONS),
+    *(POSTER, ORACLES_FOLLOWERS),
+)
+
+with registering(BUILT_IN):
+    for part in PARTS:
+        register(part)
+
+load_entry_points()

@@ -1,0 +1,66 @@
+"""The formulations of model-based RL, a row each.
+
+Source: Rajeswaran et al. (2020), arXiv 2004.07804, for PAL and MAL; the poster "Model-Based RL as Stackelberg Games:
+Don't Be Fooled by Your Own Model", section 2, for the two repairs.
+"""
+
+from sbmrl.core.formulation import FormulationRow
+from sbmrl.games.tabular.options import AgentRewardOptions, PessimisticOptions, RepairOptions, TabularOptions
+
+FORMULATIONS = (
+    FormulationRow(
+        name="pal",
+        title="PAL",
+        kind="tabular",
+        leader="policy",
+        follower="model",
+        leader_wants=lambda options: {"model_return": 1.0},
+        follower_wants=lambda options: {options.fit: 1.0},
+        options=TabularOptions,
+        summary="policy leads: max_π J(π, M̂^π), the model fits the data π causes",
+    ),
+    FormulationRow(
+        name="mal",
+        title="MAL",
+        kind="tabular",
+        leader="model",
+        follower="policy",
+        leader_wants=lambda options: {options.fit: 1.0},
+        follower_wants=lambda options: {"model_return": 1.0},
+        options=TabularOptions,
+        summary="model leads: min_M̂ ℓ(M̂, μ_M^π), the policy best-responds to M̂",
+    ),
+    FormulationRow(
+        name="mal_agent_reward",
+        title="MAL + agent reward",
+        kind="tabular",
+        leader="model",
+        follower="policy",
+        leader_wants=lambda options: {options.fit: options.alpha, options.reward: 1.0 - options.alpha},
+        follower_wants=lambda options: {"model_return": 1.0},
+        options=AgentRewardOptions,
+        summary="MAL whose leader is also paid the follower's return: min α·ℓ − (1−α)·J",
+    ),
+    FormulationRow(
+        name="mal_random_noise",
+        title="MAL + random noise",
+        kind="tabular",
+        leader="model",
+        follower="policy",
+        leader_wants=lambda options: {options.fit: options.alpha, "random_fit": 1.0 - options.alpha},
+        follower_wants=lambda options: {"model_return": 1.0},
+        options=RepairOptions,
+        summary="MAL that must also fit random policies: min ℓ(M̂, α·μ^π + (1−α)·E μ^π')",
+    ),
+    FormulationRow(
+        name="pessimistic_pal",
+        title="pessimistic PAL",
+        kind="tabular",
+        leader="policy",
+        follower="model",
+        leader_wants=lambda options: {"model_return": 1.0},
+        follower_wants=lambda options: {options.fit: options.beta, "model_return": -1.0},
+        options=PessimisticOptions,
+        summary="PAL whose model is also against the policy: min_M̂ β·ℓ + J(π, M̂)",
+    ),
+)

@@ -1,0 +1,198 @@
+"""Model-based RL on a tabular world as one part: its worlds, answers, presets and checks."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sbmrl.core.formulation import Formulation, FormulationRow
+from sbmrl.core.game import Game
+from sbmrl.core.options import require_count, require_counts, require_positive, require_ranges
+from sbmrl.core.parts import Composition, GameDisplay, GameKind
+from sbmrl.errors import InputError, require
+from sbmrl.games.tabular.catalogue import WORLDS
+from sbmrl.games.tabular.files import load_world
+from sbmrl.games.tabular.game import Aggregation, model_based_game
+from sbmrl.games.tabular.mdp import TabularMDP, make_mdp, make_world
+from sbmrl.games.tabular.options import (
+    AgentRewardOptions,
+    ConditionalsOptions,
+    PessimisticOptions,
+    PlanOptions,
+    RepairOptions,
+    SoftOptions,
+    TabularOptions,
+)
+from sbmrl.games.tabular.payoffs import LOSSES
+from sbmrl.games.tabular.presets import ENV, PRESETS
+from sbmrl.schemes.inner_outer import INNER_OUTER
+
+
+def _worlds() -> Mapping[str, str]:
+    return {name: summary for name, (summary, _) in WORLDS.items()} | {
+        "random_S_A_SEED": "a random endless world with S states and A actions",
+        "FILE.json, FILE.npz": "your own MDP (docs/worlds.md)",
+    }
+
+
+def _make_world(name: str, row: FormulationRow) -> TabularMDP:
+    del row  # who leads does not change the world
+    return make_world(name)
+
+
+def _write_world(world: TabularMDP) -> dict[str, Any]:
+    """A world's arrays in the format of the user's own files."""
+    arrays = {"transition": world.transition, "reward": world.reward, "initial": world.initial}
+    return {
+        "name": world.name,
+        **{name: np.asarray(array, np.float64).tolist() for name, array in arrays.items()},
+        "terminal": [state for state, ends in enumerate(world.terminal) if ends],
+        "horizon": world.horizon,
+    }
+
+
+def _read_world(path: Path) -> TabularMDP:
+    return make_mdp(load_world(path))
+
+
+def _make_game(world: TabularMDP, formulation: Formulation, options: TabularOptions) -> Game:
+    del formulation  # both roles have everything, whoever leads
+    own = options.data == "own"
+    data = Aggregation(options.num_initial_transitions, options.num_new_transitions, options.buffer_size)
+    mixed = options.context == "probabilities"
+    return model_based_game(world, LOSSES[options.loss], mixed, aggregation=None if own else data)
+
+
+def _exact(row: FormulationRow, differentiable: bool) -> PlanOptions | ConditionalsOptions | None:
+    """A policy plans; a model that only fits knows the conditionals; one that wants more has no closed form."""
+    if row.follower == "policy":
+        return PlanOptions(backup="soft" if differentiable else "hard")
+    return ConditionalsOptions() if _only_fits(row) else None
+
+
+def _soft(row: FormulationRow, differentiable: bool) -> SoftOptions | None:
+    del differentiable  # it always is
+    return SoftOptions() if row.follower == "policy" or _only_fits(row) else None
+
+
+def _only_fits(row: FormulationRow) -> bool:
+    return set(row.follower_wants(row.options())) <= _PREDICTIONS
+
+
+def _check(composition: Composition) -> None:
+    """Numbers in their ranges, aggregated data only where a follower learns from it, no repair without effect."""
+    options, scheme = composition.experiment.game, composition.experiment.scheme
+    if isinstance(options, RepairOptions):
+        require_ranges(options, "", alpha=(0.0, 1.0))
+    if isinstance(options, PessimisticOptions):
+        require_positive(options, "", "beta")
+    _check_answer(getattr(scheme, "follower", None))
+    require_counts(options, "", "num_initial_transitions", "num_new_transitions", "buffer_size")
+    if options.data == "aggregated":
+        _check_aggregated(composition)
+    _refuse_void(composition)
+
+
+def _check_answer(options: Any) -> None:
+    """What the closed forms of this game can be told."""
+    positive = (0.0, math.inf)
+    if isinstance(options, PlanOptions):
+        require_ranges(options, "follower.", tie_tolerance=positive)
+        require_positive(options, "follower.", "temperature")
+    if isinstance(options, ConditionalsOptions):
+        require_count(options.num_transitions, "follower.num_transitions", least=0)
+    if isinstance(options, SoftOptions):
+        require_counts(options, "follower.", "max_iterations")
+        require_positive(options, "follower.", "temperature")
+        require_ranges(options, "follower.", discount=(0.0, 1.0))
+        discount = options.discount
+        require(discount < 1.0, "follower.discount", "must be below 1: the horizon is infinite", discount)
+
+
+def _check_aggregated(composition: Composition) -> None:
+    """Its follower must learn from the data so far, its leader from exact payoffs: `data_fit` cannot be played."""
+    options, follower = composition.experiment.game, composition.follower
+    learns = composition.scheme is INNER_OUTER and follower is not None and follower.differentiates
+    allowed = "must be inner_outer with data=aggregated, whose follower learns from the data so far by gradient"
+    require(learns, "scheme", allowed, composition.scheme.name)
+    least, size = options.num_new_transitions, options.buffer_size
+    require(size >= least, "buffer_size", f"must be at least num_new_transitions ({least})", size)
+    if composition.leader_plays:
+        name = composition.leader.name
+        raise InputError(f"leader: {name} plays for its payoff; data=aggregated needs a learner of exact payoffs")
+
+
+def _refuse_void(composition: Composition) -> None:
+    """The agent reward in the world is a function of the policy alone: it needs a response that the leader can move.
+
+    With a response held fixed, ∂ real_return / ∂M̂ = 0, so such a run would be plain MAL under another name.
+    """
+    options = composition.experiment.game
+    paid_in_world = isinstance(options, AgentRewardOptions) and options.agent_reward == "world"
+    if not paid_in_world or options.allow_void:
+        return
+    reason = composition.scheme.unmoved(composition)
+    if not reason and composition.leader.differentiates and options.response == "greedy":
+        reason = "answers by a best action, which has no gradient in the model"
+    if reason:
+        raise InputError(
+            f"scheme: {composition.scheme.name} {reason}, so a reward in the world does not move the leader and this "
+            "is plain MAL; use a response that depends on the leader, agent_reward=model, or allow_void to run it all "
+            "the same"
+        )
+
+
+def _unused(composition: Composition) -> dict[str, str]:
+    """A model draws no actions; data are collected only where they are aggregated; only hard backups have ties."""
+    options, answer = composition.experiment.game, getattr(composition.experiment.scheme, "follower", None)
+    found = {}
+    if composition.row.follower == "model":
+        found["response"] = "where the follower is a model, which answers as it predicts"
+    if options.data == "own":
+        fields = ("num_initial_transitions", "num_new_transitions", "buffer_size")
+        found |= dict.fromkeys(fields, "unless data is aggregated")
+    if isinstance(answer, PlanOptions) and answer.backup == "soft":
+        found |= dict.fromkeys(
+            ("follower.tie_breaking", "follower.tie_tolerance"), "with soft backups, which have no ties"
+        )
+    if isinstance(answer, PlanOptions) and answer.backup == "hard":
+        found["follower.temperature"] = "with hard backups"
+    return found
+
+
+def _columns(options: TabularOptions) -> dict[str, Any]:
+    """What the results say of the settings; of a formulation without α or agent reward, the default."""
+    alpha = getattr(options, "alpha", RepairOptions.alpha)
+    reward = getattr(options, "agent_reward", AgentRewardOptions.agent_reward)
+    return {"alpha": alpha, "loss": options.loss, "agent_reward": reward}
+
+
+def _display() -> GameDisplay:
+    from sbmrl.games.tabular.display import DISPLAY  # here, so that a run does not wait for matplotlib
+
+    return DISPLAY
+
+
+_PREDICTIONS = frozenset({"fit"})
+
+TABULAR = GameKind(
+    name="tabular",
+    summary="model-based RL in a finite world: a policy and a world model",
+    world=TabularMDP,
+    what="an MDP",
+    worlds=_worlds,
+    make_world=_make_world,
+    write_world=_write_world,
+    read_world=_read_world,
+    make_game=_make_game,
+    env=ENV,
+    presets=PRESETS,
+    check=_check,
+    unused=_unused,
+    answers={"exact": _exact, "soft": _soft},
+    predictions=_PREDICTIONS,
+    columns=_columns,
+    display=_display,
+)

@@ -1,0 +1,118 @@
+"""What can be set of model-based RL on a tabular world."""
+
+import dataclasses
+from typing import Literal
+
+from sbmrl.core.options import GameOptions
+
+TieBreaking = Literal["lowest", "optimistic", "pessimistic"]
+
+
+@dataclasses.dataclass(frozen=True)
+class TabularOptions(GameOptions):
+    """The data and the loss of the model."""
+
+    loss: Literal["brier", "kl"] = "brier"
+    """ℓ, the model's loss: Brier (the poster's code) or KL divergence (the poster's text)."""
+    data: Literal["own", "aggregated"] = "own"
+    """What `fit` is measured on: the data of the present policy, or all transitions so far (Rajeswaran et al.)."""
+    num_initial_transitions: int = 1000
+    """Aggregated data: transitions of the uniform policy to begin with."""
+    num_new_transitions: int = 100
+    """Aggregated data: transitions of the present policy added at each leader step."""
+    buffer_size: int = 100_000
+    """Aggregated data: transitions kept; beyond it the old ones fade."""
+
+    @property
+    def fit(self) -> str:
+        """The payoff that is the model's fit: on the policy's own data, or on aggregated data."""
+        return "fit" if self.data == "own" else "data_fit"
+
+
+@dataclasses.dataclass(frozen=True)
+class RepairOptions(TabularOptions):
+    """The data and the loss of the model, and how much of plain MAL is kept."""
+
+    alpha: float = 0.5
+    """α in [0, 1], weight of plain MAL; 1 is MAL exactly."""
+
+
+@dataclasses.dataclass(frozen=True)
+class AgentRewardOptions(RepairOptions):
+    """The data and the loss of the model, how much of plain MAL is kept, and where the agent is paid."""
+
+    agent_reward: Literal["world", "model"] = "world"
+    """Where the leader earns the return: the true world (the poster's code) or the model (its text)."""
+    allow_void: bool = False
+    """Run a combination in which the reward has no effect (the error that refuses it says why)."""
+
+    @property
+    def reward(self) -> str:
+        """The payoff that is the agent's reward."""
+        return "real_return" if self.agent_reward == "world" else "model_return"
+
+
+@dataclasses.dataclass(frozen=True)
+class PessimisticOptions(TabularOptions):
+    """The data and the loss of the model, and how pessimistic it is."""
+
+    beta: float = 10.0
+    """β > 0, weight of the fit against pessimism, in units of return per unit of loss."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PlanOptions:
+    """The exact best response of a policy: backward induction in the model."""
+
+    backup: Literal["hard", "soft"] = "hard"
+    """The maximum over actions, or its softmax at `temperature`."""
+    tie_breaking: TieBreaking = "lowest"
+    """Hard backups: among best actions the lowest, the leader's favourite (strong Stackelberg) or its worst (weak)."""
+    tie_tolerance: float = 1e-3
+    """Hard backups: actions within this of the best are tied, in units of return and at each decision."""
+    temperature: float = 0.1
+    """τ of soft backups, in units of return; positive."""
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether the response has a derivative in the model."""
+        return self.backup == "soft"
+
+    @property
+    def draws(self) -> bool:
+        """Whether the response draws random numbers."""
+        return False
+
+
+@dataclasses.dataclass(frozen=True)
+class ConditionalsOptions:
+    """The exact best response of a model: the true conditionals, or their maximum-likelihood estimate."""
+
+    tie_breaking: TieBreaking = "lowest"
+    """Rows of pairs without data are the truth (uniform with num_transitions), or lead to the best (optimistic) or the
+    worst next state for the leader."""
+    num_transitions: int = 0
+    """Fitted by maximum likelihood to this many transitions drawn from the policy's data; 0 is infinitely many: the
+    true conditionals."""
+
+    @property
+    def differentiable(self) -> bool:
+        """Rows do not depend on the policy, or only through which pairs it visits."""
+        return False
+
+    @property
+    def draws(self) -> bool:
+        """Whether the response draws random numbers."""
+        return self.num_transitions > 0
+
+
+@dataclasses.dataclass(frozen=True)
+class SoftOptions:
+    """The soft best response over an infinite horizon, differentiated by the implicit function theorem."""
+
+    max_iterations: int = 50
+    """Newton steps (soft policy iterations) of the solver; what is left at the end is reported as the residual."""
+    temperature: float = 0.1
+    """τ of the soft backups, in units of return; positive."""
+    discount: float = 0.98
+    """γ in [0, 1), of the problem that the follower solves (the poster's T = 50 is 1/(1 − γ) at 0.98)."""
