@@ -8,9 +8,8 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
 
+from sbmrl.commands.options import HELP
 from sbmrl.errors import InputError, require_known
-
-HELP = ("-h", "--help")
 
 
 class Command(NamedTuple):

@@ -41,11 +41,18 @@ def tiny_experiment(formulation: str, scheme: str = "contextual", learner: str |
     `changes` are those of `Experiment.replace`.
     """
     experiment = preset("fast", formulation, scheme, learner)
-    sizes = {"num_records": 2, "num_random_leaders": 4, "num_eval_episodes": 3, "leader": tiny_options(experiment.leader)}
-    own = {"num_leader_pool": 8, "num_inner_steps": 3, "unroll": min(getattr(experiment.scheme, "unroll", 0), 2)}
-    sizes |= {name: value for name, value in own.items() if hasattr(experiment.scheme, name)}
+    sizes = {
+        "num_records": 2,
+        "num_random_leaders": 4,
+        "num_eval_episodes": 3,
+        "leader": tiny_options(experiment.leader),
+    }
     if hasattr(experiment.scheme, "follower"):
         sizes["follower"] = tiny_options(experiment.scheme.follower)
+    if hasattr(experiment.scheme, "num_leader_pool"):
+        sizes["num_leader_pool"] = 8
+    if getattr(experiment.scheme, "unroll", 0):
+        sizes |= {"num_inner_steps": 3, "unroll": 2}
     return experiment.replace(**sizes | changes)
 
 

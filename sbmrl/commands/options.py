@@ -9,6 +9,8 @@ import tyro
 
 from sbmrl.errors import require
 
+HELP = ("-h", "--help")
+
 
 @dataclasses.dataclass(frozen=True)
 class PluginOptions:

@@ -18,8 +18,7 @@ from tyro import (
     _errors as refusals,  # its structured refusals have no public name yet; pyproject.toml bounds the version
 )
 
-from sbmrl.cli import HELP
-from sbmrl.commands.options import Choices, PluginOptions, RunOptions, SweepOptions
+from sbmrl.commands.options import HELP, Choices, PluginOptions, RunOptions, SweepOptions
 from sbmrl.core import registry
 from sbmrl.core.experiment import Experiment, compose
 from sbmrl.core.options import hints_of, require_count

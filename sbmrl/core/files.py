@@ -1,13 +1,17 @@
 """Files: results, written so that nobody ever sees half of one; the worlds of users, read and checked by field."""
 
+import dataclasses
 import json
 import os
+import typing
 from pathlib import Path
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from sbmrl.errors import InputError, require
+from sbmrl.errors import InputError, require, require_known
 
 SUFFIXES = (".json", ".npz")
 
@@ -27,6 +31,29 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as indented JSON, atomically."""
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def world_fields(world: Any) -> dict[str, Any]:
+    """The fields of a world, a dataclass such as flax's pytrees, as plain data: arrays become nested lists."""
+    values = {field.name: getattr(world, field.name) for field in dataclasses.fields(world)}
+    return {
+        name: np.asarray(value, np.float64).tolist() if hasattr(value, "shape") else value
+        for name, value in values.items()
+    }
+
+
+def world_of_fields(kind: type, path: Path) -> Any:
+    """The inverse of `world_fields`, from a JSON file; arrays are float32.
+
+    Raises:
+        InputError: the file is damaged, or of another kind of world.
+    """
+    names = tuple(field.name for field in dataclasses.fields(kind))
+    fields, hints = read_fields(path, f"a {kind.__name__}", names, ()), typing.get_type_hints(kind)
+    for name in fields:
+        require_known(name, f"{path}: key", names)
+    arrays = {name for name in names if hints[name] is jax.Array}
+    return kind(**{name: jnp.float32(value) if name in arrays else value for name, value in fields.items()})
 
 
 def read_fields(path: Path, kind: str, required: tuple[str, ...], optional: tuple[str, ...]) -> dict[str, Any]:

@@ -63,6 +63,21 @@ def is_opened(field: dataclasses.Field) -> bool:
     return bool(field.metadata.get("opened"))
 
 
+@dataclasses.dataclass(frozen=True)
+class AnswerOptions:
+    """A closed form by which a follower answers: what a game lets it be told is the fields of a subclass."""
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether the answer has a derivative in the leader."""
+        return False
+
+    @property
+    def draws(self) -> bool:
+        """Whether the answer draws random numbers."""
+        return False
+
+
 @functools.cache
 def hints_of(options: type) -> dict[str, Any]:
     """The types of a dataclass' fields, names resolved."""

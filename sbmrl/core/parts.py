@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from sbmrl.core import files
 from sbmrl.core.formulation import Formulation, FormulationRow
 from sbmrl.core.game import Game
 from sbmrl.core.learner import Task, Trainee
@@ -224,11 +225,11 @@ class GameKind(NamedTuple):
         what: a world in words, "an MDP".
         worlds: () -> name or pattern of a world -> one line for `sbmrl list`.
         make_world: (text of `env`, row) -> world; raises `InputError` for a name or file that is none.
-        write_world: (world) -> plain data, what a run keeps.
-        read_world: (path of a JSON file) -> the world that `write_world` has left there.
         make_game: (world, formulation, options) -> the game.
         presets: name -> preset, the usual one first; none for one that only takes the parts' own defaults.
         env: the world where none is named.
+        world_fields: (world) -> plain data, what a run keeps; its fields, if not said.
+        world_of_fields: (path of a JSON file) -> the world that lies there as plain data.
         check: (composition) -> None; raises `InputError` for parts that do not fit together.
         unused: (composition) -> fields that have no meaning here.
         answers: closed form -> (row, whether it should have a derivative) -> its options, None if the row has none.
@@ -243,10 +244,10 @@ class GameKind(NamedTuple):
     what: str
     worlds: Callable[[], Mapping[str, str]]
     make_world: Callable[[str, FormulationRow], World]
-    write_world: Callable[[World], dict[str, Any]]
-    read_world: Callable[[Path], World]
     make_game: Callable[[World, Formulation, Options], Game]
     env: str
+    world_fields: Callable[[World], dict[str, Any]] = files.world_fields
+    world_of_fields: Callable[[Path], World] | None = None
     presets: Mapping[str, Preset] = {}  # read only
     check: Callable[[Composition], None] = lambda composition: None
     unused: Callable[[Composition], Reasons] = lambda composition: {}
@@ -254,6 +255,14 @@ class GameKind(NamedTuple):
     predictions: frozenset[str] = frozenset()
     columns: Callable[[Options], Mapping[str, Any]] = lambda options: {}
     display: Callable[[], GameDisplay] = GameDisplay
+
+    def read_world(self, path: Path) -> World:
+        """The world that a run has kept as plain data in a JSON file.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        return files.world_of_fields(self.world, path) if self.world_of_fields is None else self.world_of_fields(path)
 
 
 class ProgrammeCell(NamedTuple):

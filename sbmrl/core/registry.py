@@ -52,9 +52,7 @@ def registering(origin: Origin) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        for kept, old in zip(
-            (*_parts.values(), _origins, _by_options), (*before[0].values(), *before[1:]), strict=True
-        ):
+        for kept, old in zip(everything, before, strict=True):
             kept.clear()
             kept.update(old)  # pyright: ignore[reportArgumentType, reportCallIssue]
         raise

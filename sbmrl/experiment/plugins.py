@@ -158,9 +158,7 @@ def _find(origin: Origin, where: str) -> None:
     path = _file_of(named)
     changed = any(Path(loaded.path).name == Path(origin.path).name for loaded in _loaded.values())
     if path is None and not changed:
-        raise PluginError(
-            f"{where}plugin: {named}, which this run needs, is missing; say with --plugin where it is now"
-        )
+        raise PluginError(f"{where}plugin: {named}, which the run needs, is missing; --plugin says where it is now")
     if changed or path is None or _checksum(path) != origin.checksum:
         raise PluginError(f"{where}plugin: {named} has changed since this run, which needs it as it was")
     load_plugin(named)

@@ -63,7 +63,7 @@ def save_config(directory: Path, cell: CellPlan, plan: Plan, world: World) -> No
         "plugins": plugins_of(cell.experiment),
     }
     write_json(directory / "config.json", config)
-    write_json(directory / "world.json", compose(cell.experiment).kind.write_world(world))
+    write_json(directory / "world.json", compose(cell.experiment).kind.world_fields(world))
 
 
 def results_frame(finished: Cell, runs: Runs, cell: CellPlan, world: World) -> pl.DataFrame:

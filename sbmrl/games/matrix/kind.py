@@ -32,7 +32,7 @@ def _make_world(name: str, row: FormulationRow) -> MatrixGame:
     return game
 
 
-def _write_world(world: MatrixGame) -> dict[str, Any]:
+def _world_fields(world: MatrixGame) -> dict[str, Any]:
     """A game's payoffs in the format of the user's own files."""
     row, column = np.asarray(world.payoffs, np.float64).tolist()
     return {
@@ -45,7 +45,7 @@ def _write_world(world: MatrixGame) -> dict[str, Any]:
     }
 
 
-def _read_world(path: Path) -> MatrixGame:
+def _world_of_fields(path: Path) -> MatrixGame:
     return make_matrix_game(load_game(path))
 
 
@@ -69,8 +69,8 @@ MATRIX = GameKind(
     what="a matrix game",
     worlds=_worlds,
     make_world=_make_world,
-    write_world=_write_world,
-    read_world=_read_world,
+    world_fields=_world_fields,
+    world_of_fields=_world_of_fields,
     make_game=_make_game,
     env=ENV,
     presets=PRESETS,

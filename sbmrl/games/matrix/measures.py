@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from sbmrl.core.formulation import Formulation, Role
-from sbmrl.core.game import Measures, Metrics, Outcome, Profile, Strategy, at_time, sample_row
-from sbmrl.core.measures import mean_regret, verdict
+from sbmrl.core.game import Measures, Metrics, Profile, Strategy, at_time, sample_row
+from sbmrl.core.measures import ExactGame, exact_measures
 from sbmrl.games.matrix.optima import Commitment, deterministic_optimum
 from sbmrl.games.matrix.rules import MatrixGame, first_state, step
 from sbmrl.games.matrix.values import LedGame, best_response, game_returns, led_by, regret
@@ -34,38 +34,23 @@ def make_measures(
     leader, follower = formulation.leader, formulation.follower
     led = led_by(world, leader)
 
-    def both(leader_strategy: Strategy, follower_strategy: Strategy) -> tuple[jax.Array, jax.Array]:
-        """The leader's and the follower's return."""
-        strategies = {leader: leader_strategy, follower: follower_strategy}
-        row, column = game_returns(world, strategies["row"], strategies["column"])
-        return (row, column) if leader == "row" else (column, row)
+    def value(profile: Profile, role: Role) -> jax.Array:
+        row, column = game_returns(world, profile["row"], profile["column"])
+        return row if role == "row" else column
 
-    def gap(profile: Profile) -> jax.Array:
-        return regret(led, profile[leader], played[follower](profile[follower]), clock=False)
+    def uniform() -> jax.Array:
+        rows = [jnp.full((o, a), 1 / a) for o, a in zip(world.num_observations, world.num_actions, strict=True)]
+        return value({"row": rows[0], "column": rows[1]}, leader)
 
-    def measure(strategy: Strategy, outcome: Outcome) -> tuple[Metrics, Profile]:
-        profile = outcome(played[leader](strategy))
-        evaluated = {role: played[role](profile[role]) for role in (leader, follower)}
-        own, theirs = both(evaluated[leader], evaluated[follower])
-        best = best_response(led, evaluated[leader], clock=False)
+    def best() -> tuple[Strategy, jax.Array]:
+        found = optimum(led)
+        return found.leader, found.leader_value
+
+    def more(evaluated: Profile) -> Metrics:
         return {
-            "exact_return": own,
-            "exact_return_stochastic": both(strategy, played[follower](outcome(strategy)[follower]))[0],
-            "best_response_return": best.leader_value,
-            "follower_return": theirs,
-            "follower_gap": gap(evaluated),
+            "best_response_return": best_response(led, evaluated[leader], clock=False).leader_value,
             "follower_gap_clock": regret(led, evaluated[leader], evaluated[follower], clock=True),
-        }, evaluated
-
-    def at_leaders(key: jax.Array, outcome: Outcome, num_leaders: int) -> Metrics:
-        return {
-            "follower_gap_true": gap(outcome(optimum(led).leader)),
-            "follower_gap_random": mean_regret(key, leader, prior, heard, outcome, gap, num_leaders),
         }
-
-    def at_the_end(evaluated: Profile, metrics: Metrics, outcome: Outcome) -> Metrics:
-        uniform = [jnp.full((o, a), 1 / a) for o, a in zip(led.num_observations, led.num_actions, strict=True)]
-        return verdict(metrics["exact_return"], optimum(led).leader_value, both(uniform[0], uniform[1])[0])
 
     def sampled(key: jax.Array, evaluated: Profile, num_episodes: int) -> jax.Array:
         """`[N]`: the leader's undiscounted returns in N episodes."""
@@ -84,4 +69,8 @@ def make_measures(
 
         return jax.vmap(episode)(jax.random.split(key, num_episodes))
 
-    return Measures(measure, at_leaders, at_the_end, sampled)
+    gap = lambda profile: regret(led, profile[leader], profile[follower], clock=False)  # noqa: E731
+    return exact_measures(
+        ExactGame(value, gap, played, prior, heard, best, uniform, sampled, more),
+        formulation,
+    )

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Literal
 
-from sbmrl.core.options import GameOptions
+from sbmrl.core.options import AnswerOptions, GameOptions
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,20 +15,10 @@ class MatrixOptions(GameOptions):
 
 
 @dataclasses.dataclass(frozen=True)
-class ReplyOptions:
+class ReplyOptions(AnswerOptions):
     """The exact best response of a follower in a matrix game."""
 
     tie_breaking: Literal["lowest", "optimistic", "pessimistic"] = "optimistic"
     """Among best answers the lowest, the leader's favourite (strong Stackelberg) or its worst (weak)."""
     clock: bool = False
     """Whether the follower knows the time of the episode."""
-
-    @property
-    def differentiable(self) -> bool:
-        """A best answer is a map, and has no derivative in the leader."""
-        return False
-
-    @property
-    def draws(self) -> bool:
-        """Whether the response draws random numbers."""
-        return False

@@ -15,7 +15,7 @@ from sbmrl.display.plotting import COLOURS, STYLE, Drawing, clean, new_figure, r
 from sbmrl.display.results import Cell, Run
 from sbmrl.display.statistics import fraction_interval, mean_interval
 from sbmrl.display.tables import bounds_of, markdown_table, with_interval
-from sbmrl.games.matrix.programme import CONTEXTUAL, GIVEN_UP, Q_LEARNING
+from sbmrl.games.matrix.programme_cells import CONTEXTUAL, GIVEN_UP, Q_LEARNING
 
 TOLERANCE = 0.1  # in leader return: at the optimum
 _FOLLOWERS = {CONTEXTUAL: "contextual", Q_LEARNING: "tabular Q-learning"}

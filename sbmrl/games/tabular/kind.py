@@ -42,7 +42,7 @@ def _make_world(name: str, row: FormulationRow) -> TabularMDP:
     return make_world(name)
 
 
-def _write_world(world: TabularMDP) -> dict[str, Any]:
+def _world_fields(world: TabularMDP) -> dict[str, Any]:
     """A world's arrays in the format of the user's own files."""
     arrays = {"transition": world.transition, "reward": world.reward, "initial": world.initial}
     return {
@@ -53,7 +53,7 @@ def _write_world(world: TabularMDP) -> dict[str, Any]:
     }
 
 
-def _read_world(path: Path) -> TabularMDP:
+def _world_of_fields(path: Path) -> TabularMDP:
     return make_mdp(load_world(path))
 
 
@@ -184,8 +184,8 @@ TABULAR = GameKind(
     what="an MDP",
     worlds=_worlds,
     make_world=_make_world,
-    write_world=_write_world,
-    read_world=_read_world,
+    world_fields=_world_fields,
+    world_of_fields=_world_of_fields,
     make_game=_make_game,
     env=ENV,
     presets=PRESETS,

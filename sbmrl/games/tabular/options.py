@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Literal
 
-from sbmrl.core.options import GameOptions
+from sbmrl.core.options import AnswerOptions, GameOptions
 
 TieBreaking = Literal["lowest", "optimistic", "pessimistic"]
 
@@ -61,7 +61,7 @@ class PessimisticOptions(TabularOptions):
 
 
 @dataclasses.dataclass(frozen=True)
-class PlanOptions:
+class PlanOptions(AnswerOptions):
     """The exact best response of a policy: backward induction in the model."""
 
     backup: Literal["hard", "soft"] = "hard"
@@ -75,17 +75,12 @@ class PlanOptions:
 
     @property
     def differentiable(self) -> bool:
-        """Whether the response has a derivative in the model."""
+        """A best action has no derivative in the model, a softmax has."""
         return self.backup == "soft"
-
-    @property
-    def draws(self) -> bool:
-        """Whether the response draws random numbers."""
-        return False
 
 
 @dataclasses.dataclass(frozen=True)
-class ConditionalsOptions:
+class ConditionalsOptions(AnswerOptions):
     """The exact best response of a model: the true conditionals, or their maximum-likelihood estimate."""
 
     tie_breaking: TieBreaking = "lowest"
@@ -96,18 +91,13 @@ class ConditionalsOptions:
     true conditionals."""
 
     @property
-    def differentiable(self) -> bool:
-        """Rows do not depend on the policy, or only through which pairs it visits."""
-        return False
-
-    @property
     def draws(self) -> bool:
-        """Whether the response draws random numbers."""
+        """Transitions are drawn, unless there are infinitely many."""
         return self.num_transitions > 0
 
 
 @dataclasses.dataclass(frozen=True)
-class SoftOptions:
+class SoftOptions(AnswerOptions):
     """The soft best response over an infinite horizon, differentiated by the implicit function theorem."""
 
     max_iterations: int = 50
@@ -116,3 +106,8 @@ class SoftOptions:
     """τ of the soft backups, in units of return; positive."""
     discount: float = 0.98
     """γ in [0, 1), of the problem that the follower solves (the poster's T = 50 is 1/(1 − γ) at 0.98)."""
+
+    @property
+    def differentiable(self) -> bool:
+        """By the implicit function theorem."""
+        return True

@@ -1,0 +1,40 @@
+"""The examples of a user's own parts: each is one short file, and runs from the command line outside the checkout."""
+
+import re
+from pathlib import Path
+
+import polars as pl
+import pytest
+from test_plugins import EXAMPLES, forgetful  # noqa: F401  # the fixture, so that nothing stays registered
+
+from sbmrl.cli import main
+
+pytestmark = pytest.mark.xdist_group("plugins")
+
+TINY = ["--num-seeds", "2", "--num-records", "1", "--no-report", "--out", "run"]
+RUNS = {
+    "formulation": ("fit_then_plan --scheme exact --leader.num-updates 2", 15),
+    "scheme": ("mal --scheme fictitious --leader.num-updates 2", 40),
+    "learner": ("mal --scheme exact --learner cross_entropy --leader.num-updates 2", 60),
+    "game": ("duopoly --scheme exact --learner evolution --env cournot_fine --leader.num-updates 40", 150),
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_an_example_runs_from_the_command_line(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    line, most_lines = RUNS[name]
+    path = EXAMPLES / f"{name}.py"
+    assert len(path.read_text().splitlines()) <= most_lines
+    main(["train", *line.split(), "--plugin", str(path), *TINY])
+    results = pl.read_parquet("run/results.parquet")
+    assert results["finite"].to_list() == [True, True]
+    assert bool((results["regret"] >= -1e-3).all())
+    if name == "game":  # (a − c)²/8 is 9.03, and what the grid allows a little more
+        assert results["optimal_return"].to_list() == pytest.approx([9.24, 9.24])
+        assert results["follower_gap"].to_list() == pytest.approx([0.0, 0.0], abs=1e-5)
+
+
+def test_every_example_is_explained():
+    page = (Path(__file__).parents[1] / "docs" / "your_own.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"examples/(\w+)\.py", page)) == {path.stem for path in EXAMPLES.glob("*.py")} == set(RUNS)
