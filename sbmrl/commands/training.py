@@ -22,7 +22,7 @@ from sbmrl.core.experiment import Experiment
 from sbmrl.errors import InputError, require, require_known
 from sbmrl.experiment.checks import check
 from sbmrl.experiment.presets import preset
-from sbmrl.report.table import RESIDUAL_TOLERANCE, Row, caption, cells, columns, lines_below
+from sbmrl.report.table import RESIDUAL_TOLERANCE, TOLD_OF_SECONDS, Row, caption, cells, columns, lines_below
 from sbmrl.report.tracking import track_report
 from sbmrl.sweep import execute
 from sbmrl.sweep.load import load
@@ -164,7 +164,7 @@ def _print_table(rows: Sequence[Row]) -> None:
         table.add_row(*cells(row, rows))
     screen = console()
     screen.print(table)
-    screen.print(caption(rows))
+    screen.print(f"{caption(rows)} {TOLD_OF_SECONDS}")
     if len(rows) <= _MOST_LINES:
         for line in lines_below(rows):
             screen.print(line)

@@ -9,7 +9,7 @@ from sbmrl.display.tables import markdown_table, with_interval
 from sbmrl.errors import require
 from sbmrl.report.comparison import THRESHOLDS, over_worlds, to_baselines, to_first_directory
 from sbmrl.report.entries import CellState, Entry, read_runs, run_labels
-from sbmrl.report.table import IQM, Row, by_kind, caption, cells, columns
+from sbmrl.report.table import IQM, SECONDS, Row, by_kind, caption, cells, columns
 from sbmrl.sweep.load import LoadedRun
 
 Plain = dict[str, Any]
@@ -98,14 +98,15 @@ def _state(state: CellState, labels: Sequence[str]) -> Plain:
 
 
 def formulation_table(data: Plain) -> Table:
-    """The rows with the columns of table.md; the interquartile mean has its interval."""
+    """The columns of table.md without the seconds, which have a table of their own; the IQM has its interval."""
     heads, lines = columns(data["rows"]), []
     for row in data["rows"]:
         texts = cells(row, data["rows"])
         texts[0] = row["label"]
         texts[heads.index(IQM)] = with_interval(row["interquartile_mean_interval"], "{:.2f}")
+        del texts[heads.index(SECONDS)]
         lines.append(texts)
-    return Table([f"{head} [95 %]" if head == IQM else head for head in heads], lines)
+    return Table([f"{head} [95 %]" if head == IQM else head for head in heads if head != SECONDS], lines)
 
 
 def extra_tables(data: Plain) -> list[ExtraTable]:

@@ -92,7 +92,8 @@ def by_kind(rows: Sequence[Row]) -> list[tuple[GameDisplay, list[Row]]]:
     return [(registry.kinds()[name].display(), own) for name, own in found.items() if own]
 
 
-PUBLISHED, IQM = "published", "IQM"
+PUBLISHED, IQM, SECONDS = "published", "IQM", "seconds"
+TOLD_OF_SECONDS = "Seconds: the row's share of its cell's, compilation included."
 _COLUMNS = (
     "formulation",
     PUBLISHED,
@@ -103,7 +104,7 @@ _COLUMNS = (
     "optimal",
     "follower best-responds",
     "seeds",
-    "seconds",
+    SECONDS,
 )
 
 
@@ -168,14 +169,13 @@ def caption(rows: Sequence[Row]) -> str:
     return (
         f"World {of_all('env')}, {told}scheme {of_all('scheme')}, leader by {of_all('learner')}; "
         f"{known}. Exact return: {returns}. "
-        f"Fooled: regret above 5 % of (optimal − uniform policy). Follower best-responds: {responds}. "
-        f"Seconds: the row's share of its cell's, compilation included."
+        f"Fooled: regret above 5 % of (optimal − uniform policy). Follower best-responds: {responds}."
     )
 
 
 def to_markdown(rows: Sequence[Row]) -> str:
     """The table as Markdown, caption below."""
-    parts = [markdown_table(columns(rows), [cells(row, rows) for row in rows]), caption(rows)]
+    parts = [markdown_table(columns(rows), [cells(row, rows) for row in rows]), f"{caption(rows)} {TOLD_OF_SECONDS}"]
     below = lines_below(rows)
     if below:
         parts += ["Medians over the seeds:", "\n".join(f"- {line}" for line in below)]
