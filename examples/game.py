@@ -14,7 +14,7 @@ from sbmrl.core.measures import ExactGame, exact_measures
 from sbmrl.core.options import AnswerOptions, GameOptions
 from sbmrl.errors import require_known
 
-ROLES = ("first", "second")
+ROLES: tuple[str, str] = ("first", "second")
 WORLDS = {"cournot": (10.0, 1.5, 1.0), "cournot_fine": (10.0, 1.5, 0.3)}  # a, c, size of a unit
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 import sbmrl
-from sbmrl.core.learner import Learner, Trainee
+from sbmrl.core.learner import Learner, Trainee, answers_of
 from sbmrl.core.options import require_counts, require_positive
 from sbmrl.core.players import free_player
 from sbmrl.errors import require
@@ -28,9 +28,10 @@ class CrossEntropyOptions:
 
 def _build(task, options):
     player = free_player(task.game, task.role, task.seen, "table", (), "uniform")
+    answers = answers_of(task, player)
 
-    def answers(params, description=None):
-        return player.logits(params)[-len(task.played) :]
+    def payoff(logits, opponent):
+        return task.payoff(opponent(task.seat.table(answers({"logits": logits}, None))))
 
     def init(key, opponent):
         mean = player.init(key)["logits"]
@@ -39,7 +40,7 @@ def _build(task, options):
     def update(key, state, opponent):
         mean, spread = state
         drawn = mean + spread * jax.random.normal(key, (options.population_size, *mean.shape))
-        payoffs = jax.vmap(lambda logits: task.payoff(opponent(task.seat.table(answers({"logits": logits})))))(drawn)
+        payoffs = jax.vmap(lambda logits: payoff(logits, opponent))(drawn)
         elite = drawn[jnp.argsort(-payoffs)[: options.num_elite]]
         return (elite.mean(0), elite.std(0) + 0.01), {"payoff": payoffs.mean()}
 

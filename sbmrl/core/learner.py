@@ -10,7 +10,7 @@ import optax
 from sbmrl.core.environment import Environment
 from sbmrl.core.formulation import Role
 from sbmrl.core.game import Game, Info, Profile, Seat
-from sbmrl.core.players import Params
+from sbmrl.core.players import FreePlayer, Params
 from sbmrl.core.rollout import Running, Trajectory
 
 Opponent = Any  # what the problem needs to know of the other side: an `Outcome`, or a sampler of leaders
@@ -104,6 +104,16 @@ class Trainee(NamedTuple):
     answers: Callable[[Params, jax.Array | None], jax.Array]
     phases: Phases | None = None
     networks: Networks | None = None
+
+
+def answers_of(task: Task, player: FreePlayer) -> Callable[[Params, jax.Array | None], jax.Array]:
+    """(params, no description) -> `[Q, N]` logits of a player that answers all it can see at once."""
+
+    def answers(params: Params, description: jax.Array | None = None) -> jax.Array:
+        assert description is None, "a table cannot be conditioned on a description"
+        return player.logits(params)[-task.played.shape[0] :]  # told the phase, that of play is the last
+
+    return answers
 
 
 def scan_minibatches(

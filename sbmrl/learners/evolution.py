@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from sbmrl.core.game import Info, Outcome, Strategy
-from sbmrl.core.learner import Learner, Task, Trainee
+from sbmrl.core.learner import Learner, Task, Trainee, answers_of
 from sbmrl.core.options import require_count, require_counts, require_positive
 from sbmrl.core.parts import LearnerKind
 from sbmrl.core.players import Initial, Parametrization, Params, free_player
@@ -99,14 +99,11 @@ def evolution(
 def build(task: Task, options: EvolutionOptions) -> Trainee:
     """Evolution strategies on a task's exact payoff, or on the returns of its played episodes."""
     player = free_player(task.game, task.role, task.seen, options.parametrization, options.hidden, options.initial)
+    answers = answers_of(task, player)
     optimizer = task.optimizer or gradient.make_optimizer(options.optimizer, options.learning_rate)
 
-    def answers(params: Params, description: jax.Array | None = None) -> jax.Array:
-        del description  # not for players that are conditioned on one
-        return player.logits(params)[-task.played.shape[0] :]  # told the phase, that of play is the last
-
     def strategy(params: Params) -> Strategy:
-        return task.seat.table(answers(params))
+        return task.seat.table(answers(params, None))
 
     def exact(key: jax.Array, params: Params, outcome: Outcome) -> jax.Array:
         return task.payoff(outcome(strategy(params)))

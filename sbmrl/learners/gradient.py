@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from sbmrl.core.game import Info, Outcome, Profile, Strategy
-from sbmrl.core.learner import Learner, Task, Trainee, gradient_norm
+from sbmrl.core.learner import Learner, Task, Trainee, answers_of, gradient_norm
 from sbmrl.core.options import require_counts, require_ranges
 from sbmrl.core.parts import LearnerKind
 from sbmrl.core.players import Initial, Parametrization, Params, free_player
@@ -79,14 +79,11 @@ def gradient(
 def build(task: Task, options: GradientOptions) -> Trainee:
     """Gradient ascent on a task's exact payoff."""
     player = free_player(task.game, task.role, task.seen, options.parametrization, options.hidden, options.initial)
+    answers = answers_of(task, player)
     optimizer = task.optimizer or make_optimizer(options.optimizer, options.learning_rate)
 
-    def answers(params: Params, description: jax.Array | None = None) -> jax.Array:
-        del description  # not for players that are conditioned on one
-        return player.logits(params)[-task.played.shape[0] :]  # told the phase, that of play is the last
-
     def strategy(params: Params) -> Strategy:
-        return task.seat.table(answers(params))
+        return task.seat.table(answers(params, None))
 
     return Trainee(gradient(player.init, strategy, task.payoff, optimizer), answers)
 

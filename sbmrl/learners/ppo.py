@@ -25,8 +25,8 @@ from sbmrl.errors import require
 
 
 @dataclasses.dataclass(frozen=True)
-class PPOOptions:
-    """Proximal policy optimisation; the defaults are Stable-Baselines3's."""
+class RolloutOptions:
+    """What policy gradients on rollouts have in common; the defaults are Stable-Baselines3's."""
 
     total_steps: int = 250_000
     """Environment steps to train for, queries included (rounded up to whole updates and records)."""
@@ -34,10 +34,6 @@ class PPOOptions:
     """Environments played side by side."""
     num_steps: int = 128
     """Steps in each environment between two updates (Stable-Baselines3: 2,048 in one)."""
-    minibatch_size: int = 64
-    """Samples per gradient step; a multiple of the number of environments."""
-    num_epochs: int = 10
-    """Passes over each rollout."""
     parametrization: Parametrization = "network"
     """The actor: a network, or a free row of logits per query (leaders only)."""
     actor_hidden: tuple[int, ...] = (64, 64)
@@ -50,14 +46,24 @@ class PPOOptions:
     """γ, discount per step."""
     gae_lambda: float = 0.95
     """λ of generalised advantage estimation."""
-    clip_range: float = 0.2
-    """ε, how far the probability ratio may leave 1."""
     entropy_coefficient: float = 0.0
     """Weight of the entropy bonus."""
     value_coefficient: float = 0.5
     """Weight of the critic's loss."""
     max_gradient_norm: float = 0.5
     """Global norm above which a gradient is scaled down."""
+
+
+@dataclasses.dataclass(frozen=True)
+class PPOOptions(RolloutOptions):
+    """Proximal policy optimisation; the defaults are Stable-Baselines3's."""
+
+    minibatch_size: int = 64
+    """Samples per gradient step; a multiple of the number of environments."""
+    num_epochs: int = 10
+    """Passes over each rollout."""
+    clip_range: float = 0.2
+    """ε, how far the probability ratio may leave 1."""
 
 
 class PPOState(NamedTuple):
@@ -230,15 +236,15 @@ def build(task: Task, options: PPOOptions) -> Trainee:
 
 def check(options: PPOOptions, where: str) -> None:
     """Raise `InputError` for a number that is not allowed; `where` is the prefix of the names."""
-    counts = ("total_steps", "num_environments", "num_steps", "minibatch_size", "num_epochs")
-    require_counts(options, where, *counts, "actor_hidden", "critic_hidden")
-    check_ranges(options, where)
+    check_rollouts(options, where)
+    require_counts(options, where, "minibatch_size", "num_epochs")
     require_ranges(options, where, clip_range=(0.0, math.inf))
     check_minibatches(options, where)
 
 
-def check_ranges(options: Any, where: str) -> None:
-    """The same for the numbers that every policy gradient with a critic has."""
+def check_rollouts(options: RolloutOptions, where: str) -> None:
+    """The same for what all policy gradients on rollouts have."""
+    require_counts(options, where, "total_steps", "num_environments", "num_steps", "actor_hidden", "critic_hidden")
     positive = (0.0, math.inf)
     require_ranges(options, where, learning_rate=positive, discount=(0.0, 1.0), gae_lambda=(0.0, 1.0))
     require_ranges(options, where, entropy_coefficient=positive, value_coefficient=positive, max_gradient_norm=positive)
