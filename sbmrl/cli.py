@@ -13,22 +13,26 @@ from sbmrl.errors import InputError, require_known
 
 
 class Command(NamedTuple):
-    """A command: its function in `sbmrl.commands`, and one line of what it does."""
+    """A command: the function that does it in `sbmrl.commands`, and one line of what that is.
+
+    Its words are read by `parse_NAME` of `sbmrl.commands.parsing`, before the module of the function is imported.
+    """
 
     module: str
+    function: str
     summary: str
 
 
 COMMANDS: dict[str, Command] = {
-    "reproduce": Command("training", "a programme: the poster's table, the games of Oracles & Followers, your own"),
-    "train": Command("training", "one formulation in one world, many seeds"),
-    "sweep": Command("training", "formulations over a grid of hyper-parameters"),
-    "evaluate": Command("inspection", "evaluate a finished run again, exactly and by sampling"),
-    "report": Command("report", "a page on one or more runs: table, statistics, figures"),
-    "bench": Command("bench", "wall-clock of formulations for growing numbers of seeds"),
-    "theory": Command("theory", "check the theorems on random worlds; counts, tightness, figure"),
-    "list": Command("inspection", "everything there is: worlds, formulations, schemes, learners, presets"),
-    "draw": Command("inspection", "a world, or what a run has learned beside it"),
+    "reproduce": Command("training", "reproduce", "a programme: the poster's table, Oracles & Followers, your own"),
+    "train": Command("training", "train", "one formulation in one world, many seeds"),
+    "sweep": Command("training", "sweep", "formulations over a grid of hyper-parameters"),
+    "evaluate": Command("inspection", "evaluate", "evaluate a finished run again, exactly and by sampling"),
+    "report": Command("report", "report", "a page on one or more runs: table, statistics, figures"),
+    "bench": Command("bench", "bench", "wall-clock of formulations for growing numbers of seeds"),
+    "theory": Command("theory", "theory", "check the theorems on random worlds; counts, tightness, figure"),
+    "list": Command("inspection", "show_list", "worlds, formulations, schemes, learners, presets"),
+    "draw": Command("inspection", "draw", "a world, or what a run has learned beside it"),
 }
 
 
@@ -67,5 +71,6 @@ def _dispatch(arguments: list[str]) -> None:
         return
     name, rest = arguments[0], arguments[1:]
     require_known(name, "command", COMMANDS)
-    module = importlib.import_module(f"sbmrl.commands.{COMMANDS[name].module}")
-    getattr(module, f"{name}_command")(rest)
+    command = COMMANDS[name]
+    told = getattr(importlib.import_module("sbmrl.commands.parsing"), f"parse_{name}")(rest)
+    getattr(importlib.import_module(f"sbmrl.commands.{command.module}"), command.function)(*told)

@@ -26,27 +26,13 @@ from sbmrl.benchmark.table import (
 from sbmrl.benchmark.wall_clock import measure_wall_clock
 from sbmrl.commands.common import console, default_directory
 from sbmrl.commands.options import Bench
-from sbmrl.commands.parsing import parse_with_plugins
 from sbmrl.core.files import write_bytes, write_json, write_text
-from sbmrl.core.options import require_count
-from sbmrl.errors import require
 from sbmrl.experiment.checks import check
 from sbmrl.experiment.presets import preset
 from sbmrl.sweep import execute
 from sbmrl.sweep.files import create_directory, describe_machine
 
 SHORT = ("pal", "mal")  # each side leads once; all of the poster's compile for minutes
-
-
-def bench_command(arguments: Sequence[str]) -> None:
-    """`sbmrl bench [FORMULATION…] …`."""
-    config = parse_with_plugins(Bench, arguments, "sbmrl bench")
-    require(len(config.num_seeds) > 0, "num_seeds", "must be at least one number", "none")
-    for count in config.num_seeds:
-        require_count(count, "num_seeds")
-    require_count(config.num_repeats, "num_repeats")
-    require_count(config.phase_seeds, "phase_seeds", least=0)
-    bench(config)
 
 
 def bench(config: Bench) -> None:

@@ -10,11 +10,9 @@ import polars as pl
 from rich.table import Table
 
 from sbmrl.commands.common import console
-from sbmrl.commands.options import Draw, Evaluate, List
-from sbmrl.commands.parsing import check_seed, parse_with_plugins
+from sbmrl.commands.options import Draw, Evaluate
 from sbmrl.core import registry
 from sbmrl.core.experiment import compose
-from sbmrl.core.options import require_count
 from sbmrl.core.parts import Part
 from sbmrl.display.statistics import mean_interval
 from sbmrl.errors import InputError, require
@@ -23,27 +21,6 @@ from sbmrl.experiment.program import make_program
 from sbmrl.sweep import execute
 from sbmrl.sweep.load import load
 from sbmrl.sweep.loaded_cell import LoadedCell
-
-
-def list_command(arguments: Sequence[str]) -> None:
-    """`sbmrl list`."""
-    parse_with_plugins(List, arguments, "sbmrl list")
-    show_list()
-
-
-def evaluate_command(arguments: Sequence[str]) -> None:
-    """`sbmrl evaluate DIRECTORY …`."""
-    config = parse_with_plugins(Evaluate, arguments, "sbmrl evaluate")
-    require_count(config.num_episodes, "num_episodes")
-    check_seed(config.seed)
-    evaluate(config)
-
-
-def draw_command(arguments: Sequence[str]) -> None:
-    """`sbmrl draw SOURCE …`."""
-    config = parse_with_plugins(Draw, arguments, "sbmrl draw")
-    require(config.run_seed >= 0, "run_seed", "must be a whole number of at least 0", config.run_seed)
-    draw(config)
 
 
 def show_list() -> None:

@@ -1,29 +1,34 @@
-"""From the words of a command to options, by tyro; what it refuses becomes one line.
+"""What each command was told: one function a command, from its words to options that have been checked.
 
-What is done by hand here is what tyro has no way to: a first look at the options on which the defaults of all others
-depend, `field=value` for `--field value`, one line in place of its boxes, and for a field of another part the parts
-that have it.
+Preset, scheme, learner and plug-ins are looked at before all other words, because what these may be depends on them.
 """
 
 import dataclasses
-import difflib
-import re
-import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from tyro import (
-    _errors as refusals,  # its structured refusals have no public name yet; pyproject.toml bounds the version
-)
 
-from sbmrl.commands.options import HELP, Choices, PluginOptions, RunOptions, SweepOptions
+from sbmrl.commands.options import (
+    HELP,
+    Bench,
+    Choices,
+    Draw,
+    Evaluate,
+    List,
+    PluginOptions,
+    Report,
+    Reproduce,
+    RunOptions,
+    SweepOptions,
+    Theory,
+)
+from sbmrl.commands.words import bare, parse, take
 from sbmrl.core import registry
 from sbmrl.core.experiment import Experiment, compose
 from sbmrl.core.options import hints_of, require_count
-from sbmrl.errors import InputError, require, require_known
-from sbmrl.experiment.belonging import belonging
+from sbmrl.errors import require, require_known
 from sbmrl.experiment.checks import check, unused
 from sbmrl.experiment.plugins import find_plugins, load_plugin
 from sbmrl.experiment.presets import default_preset, preset
@@ -50,30 +55,7 @@ class Resumed:
     """As in `RunOptions`."""
 
 
-def parse(config: type, arguments: Sequence[str], program: str, default: Any = None) -> Any:
-    """All of the arguments.
-
-    Raises:
-        InputError: an unknown option, with the nearest known one, or a value of the wrong type.
-    """
-    before = ["", *arguments]  # the value of --cluster-options is itself written as name=value
-    words = [a if b == "--cluster-options" else _as_flag(a) for a, b in zip(arguments, before, strict=False)]
-    kwargs = {} if default is None else {"default": default}
-    with refusals.on_parse_error(lambda event: _refuse(event, config, program)):
-        return tyro.cli(config, args=words, prog=program, **kwargs)
-
-
-def take(config: type, arguments: Sequence[str], program: str) -> tuple[Any, list[str]]:
-    """The options that `config` has, wherever they stand, and all other arguments.
-
-    Raises:
-        InputError: an option without its value.
-    """
-    with refusals.on_parse_error(lambda event: _refuse(event, config, program)):
-        return tyro.cli(config, args=list(arguments), prog=program, return_unknown_args=True, add_help=False)
-
-
-def parse_with_plugins(config: type, arguments: Sequence[str], program: str, default: Any = None) -> Any:
+def _parse_with_plugins(config: type, arguments: Sequence[str], program: str, default: Any = None) -> Any:
     """Load the plug-ins, then parse all other arguments; raises what `take_plugins` and `parse` raise."""
     return parse(config, take_plugins(arguments, program), program, default)
 
@@ -93,64 +75,6 @@ def take_plugins(arguments: Sequence[str], program: str) -> list[str]:
         for cell in read_plan(path)["cells"]:
             find_plugins(cell.get("plugins", []), f"{path}: ")
     return rest
-
-
-def _as_flag(argument: str) -> str:
-    """`leader.learning_rate=1e-4` means `--leader.learning_rate=1e-4`."""
-    return f"--{argument}" if re.match(r"[A-Za-z_][\w.-]*=", argument) else argument
-
-
-def _refuse(event: refusals.ParseErrorEvent, config: type, program: str) -> None:
-    reason = _reason(event, config)
-    if reason is not None:
-        raise InputError(f"{reason} (see `{program} --help`)")
-
-
-def _reason(event: refusals.ParseErrorEvent, config: type) -> str | None:
-    """What is wrong in one line; None for a refusal that this program does not know, which tyro then prints."""
-    match event:
-        case refusals.UnrecognizedArgs():
-            return _unknown(event.tokens[0], _flags(config))
-        case refusals.InvalidChoice():
-            require_known(event.value, event.argument.display_name(), event.choices)
-        case refusals.BadValue():
-            return f"{event.argument.display_name()}: must have a value, got nothing"
-        case refusals.MissingArgs():
-            missing = [context.arg.get_invocation_text()[1].as_str_no_ansi() for context in event.missing_arguments]
-            return f"{', '.join(missing)}: must be given, got nothing"
-        case refusals.InstantiationFailure():
-            return " ".join(event.message.split())
-    return None
-
-
-def _unknown(token: str, flags: Iterable[str]) -> str:
-    """An option that this command does not have: which part it belongs to, or what it is like."""
-    name = token.lstrip("-").partition("=")[0]
-    told = belonging(name.replace("-", "_"))
-    if told:
-        return f"{name.replace('-', '_')}: has no meaning here; {told}"
-    nearest = difflib.get_close_matches(name.replace("_", "-"), list(flags), n=2, cutoff=0.6)
-    hint = f"; did you mean {' or '.join(f'--{one}' for one in nearest)}?" if nearest else ""
-    return f"{token}: is no option of this command{hint}"
-
-
-def _flags(config: type, prefix: str = "") -> list[str]:
-    """The names of a command's options."""
-    found, marked = [], typing.get_type_hints(config, include_extras=True)
-    for field in dataclasses.fields(config):
-        kind, marks = _bare(marked[field.name])
-        if tyro.conf.Suppress in marks:
-            continue
-        if dataclasses.is_dataclass(kind):
-            nameless = tyro.conf.OmitArgPrefixes in marks or any(getattr(mark, "name", None) == "" for mark in marks)
-            found += _flags(kind, prefix if nameless else f"{prefix}{field.name}.")  # pyright: ignore[reportArgumentType]
-        else:
-            found.append((prefix + field.name).replace("_", "-"))
-    return found
-
-
-def _bare(hint: Any) -> tuple[Any, tuple[Any, ...]]:
-    return (hint.__origin__, hint.__metadata__) if hasattr(hint, "__metadata__") else (hint, ())
 
 
 def parse_train(arguments: Sequence[str]) -> tuple[Experiment, RunOptions]:
@@ -229,9 +153,9 @@ def _command(told: str, choices: Choices, run: RunOptions, experiment: Experimen
     command = dataclasses.make_dataclass("Command", [(name, kind) for name, kind, _ in fields], frozen=True)
     command.__doc__ = told
     values = {name: value for name, _, value in fields}
-    values["experiment"] = _as(experiment, _bare(fields[1][1])[0])
+    values["experiment"] = _as(experiment, bare(fields[1][1])[0])
     if answer is not None:
-        values["follower"] = _as(answer, _bare(fields[2][1])[0])
+        values["follower"] = _as(answer, bare(fields[2][1])[0])
     return command, command(**values)
 
 
@@ -272,6 +196,69 @@ def _experiment(defaults: Experiment, parsed: Any) -> Experiment:
     plain = {field.name: getattr(own, field.name) for field in dataclasses.fields(Experiment)}
     game, leader = _as(own.game, type(defaults.game)), _as(own.leader, type(defaults.leader))
     return Experiment(**plain | {"game": game, "scheme": scheme, "leader": leader})
+
+
+def parse_reproduce(arguments: Sequence[str]) -> tuple[Reproduce]:
+    """`[PROGRAMME] …`, which has its own number of seeds; raises `InputError` as the other functions here do."""
+    program = "sbmrl reproduce"
+    rest = take_plugins(arguments, program)
+    named = next((word for word in rest if word in registry.programmes()), Reproduce.programme)
+    default = Reproduce(programme=named, num_seeds=registry.programme(named).num_seeds)
+    config = parse(Reproduce, rest, program, default)
+    programme = registry.programme(config.programme)
+    if config.preset is not None:
+        require_known(config.preset, "preset", programme.presets)
+    check_run(config)
+    return (config,)
+
+
+def parse_list(arguments: Sequence[str]) -> tuple[()]:
+    """Nothing but plug-ins."""
+    _parse_with_plugins(List, arguments, "sbmrl list")
+    return ()
+
+
+def parse_evaluate(arguments: Sequence[str]) -> tuple[Evaluate]:
+    """`DIRECTORY …`."""
+    config = _parse_with_plugins(Evaluate, arguments, "sbmrl evaluate")
+    require_count(config.num_episodes, "num_episodes")
+    check_seed(config.seed)
+    return (config,)
+
+
+def parse_draw(arguments: Sequence[str]) -> tuple[Draw]:
+    """`SOURCE …`."""
+    config = _parse_with_plugins(Draw, arguments, "sbmrl draw")
+    require_count(config.run_seed, "run_seed", least=0)
+    return (config,)
+
+
+def parse_report(arguments: Sequence[str]) -> tuple[Report]:
+    """`DIRECTORY… …`."""
+    config = _parse_with_plugins(Report, arguments, "sbmrl report")
+    require(len(config.directories) > 0, "directories", "must be at least one", "none")
+    return (config,)
+
+
+def parse_theory(arguments: Sequence[str]) -> tuple[Theory]:
+    """Counts and a seed."""
+    config = _parse_with_plugins(Theory, arguments, "sbmrl theory")
+    require_count(config.num_instances, "num_instances")
+    check_seed(config.seed)
+    return (config,)
+
+
+def parse_bench(arguments: Sequence[str]) -> tuple[Bench]:
+    """`[FORMULATION…] …`."""
+    config = _parse_with_plugins(Bench, arguments, "sbmrl bench")
+    require(len(config.num_seeds) > 0, "num_seeds", "must be at least one number", "none")
+    for count in config.num_seeds:
+        require_count(count, "num_seeds")
+    require_count(config.num_repeats, "num_repeats")
+    require_count(config.phase_seeds, "phase_seeds", least=0)
+    for name, scheme in ((name, scheme) for name in config.formulations or ("mal",) for scheme in config.schemes):
+        check(preset(config.preset, name, scheme))
+    return (config,)
 
 
 def check_run(options: RunOptions) -> None:

@@ -1,20 +1,9 @@
 """`sbmrl report`."""
 
-from collections.abc import Sequence
-
 from sbmrl.commands.options import Report
-from sbmrl.commands.parsing import parse_with_plugins
-from sbmrl.errors import require
 from sbmrl.report.page import write_report
 from sbmrl.sweep import execute
 from sbmrl.sweep.load import load
-
-
-def report_command(arguments: Sequence[str]) -> None:
-    """`sbmrl report DIRECTORY… …`."""
-    config = parse_with_plugins(Report, arguments, "sbmrl report")
-    require(len(config.directories) > 0, "directories", "must be at least one", "none")
-    report(config)
 
 
 def report(config: Report) -> None:

@@ -2,15 +2,12 @@
 
 import sys
 import time
-from collections.abc import Sequence
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sbmrl.commands.common import console, default_directory
 from sbmrl.commands.options import Theory
-from sbmrl.commands.parsing import check_seed, parse_with_plugins
 from sbmrl.core.files import write_json, write_text
-from sbmrl.core.options import require_count
 from sbmrl.games.tabular.theory import report
 from sbmrl.games.tabular.theory.check import check_theorems
 from sbmrl.games.tabular.theory.judge import THEOREMS
@@ -19,14 +16,6 @@ from sbmrl.sweep import execute
 from sbmrl.sweep.files import create_directory, describe_machine
 
 _RANGES = {f"γ in ({low:g}, {high:g})": (low, high) for low, high in ((0.0, 0.99), (0.9, 0.99))}
-
-
-def theory_command(arguments: Sequence[str]) -> None:
-    """`sbmrl theory …`."""
-    config = parse_with_plugins(Theory, arguments, "sbmrl theory")
-    require_count(config.num_instances, "num_instances")
-    check_seed(config.seed)
-    theory(config)
 
 
 def theory(config: Theory) -> None:

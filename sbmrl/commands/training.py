@@ -15,11 +15,10 @@ from rich.table import Table
 from sbmrl.commands.cluster import CellJob, Cluster
 from sbmrl.commands.common import console, default_directory
 from sbmrl.commands.options import Reproduce, RunOptions, SweepOptions
-from sbmrl.commands.parsing import check_run, parse, parse_sweep, parse_train, take_plugins
 from sbmrl.commands.watch import Watcher, save_table
 from sbmrl.core import registry
 from sbmrl.core.experiment import Experiment
-from sbmrl.errors import InputError, require, require_known
+from sbmrl.errors import InputError, require
 from sbmrl.experiment.checks import check
 from sbmrl.experiment.presets import preset
 from sbmrl.report.table import RESIDUAL_TOLERANCE, TOLD_OF_SECONDS, Row, caption, cells, columns, lines_below
@@ -31,30 +30,6 @@ from sbmrl.sweep.processes import REQUEUE, PeerError, connected, is_first
 from sbmrl.sweep.run import PreemptedError, opened, run_plan
 
 _MOST_LINES = 4  # below the table on the screen; table.md has all of them
-
-
-def train_command(arguments: Sequence[str]) -> None:
-    """`sbmrl train FORMULATION …`."""
-    train(*parse_train(arguments))
-
-
-def sweep_command(arguments: Sequence[str]) -> None:
-    """`sbmrl sweep FORMULATION… …`."""
-    sweep(*parse_sweep(arguments))
-
-
-def reproduce_command(arguments: Sequence[str]) -> None:
-    """`sbmrl reproduce [PROGRAMME] …`; a programme has its own number of seeds."""
-    program = "sbmrl reproduce"
-    rest = take_plugins(arguments, program)
-    named = next((word for word in rest if word in registry.programmes()), Reproduce.programme)
-    default = Reproduce(programme=named, num_seeds=registry.programme(named).num_seeds)
-    config = parse(Reproduce, rest, program, default)
-    programme = registry.programme(config.programme)
-    if config.preset is not None:
-        require_known(config.preset, "preset", programme.presets)
-    check_run(config)
-    reproduce(config)
 
 
 def train(experiment: Experiment, options: RunOptions) -> None:

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import jax
-import polars as pl
+
+if TYPE_CHECKING:
+    import polars as pl
 
 
 class Cell(Protocol):
@@ -40,11 +42,11 @@ class Cell(Protocol):
         """The seed of a run."""
         ...
 
-    def results(self) -> pl.DataFrame:
+    def results(self) -> "pl.DataFrame":
         """One row a run, of the finished chunks."""
         ...
 
-    def curves(self) -> pl.DataFrame:
+    def curves(self) -> "pl.DataFrame":
         """The learning curves, long."""
         ...
 
@@ -100,6 +102,6 @@ class Entry(Protocol):
         ...
 
     @property
-    def finite(self) -> pl.DataFrame:
+    def finite(self) -> "pl.DataFrame":
         """The finished runs that did not diverge."""
         ...
