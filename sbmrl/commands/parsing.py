@@ -4,6 +4,7 @@ Preset, scheme, learner and plug-ins are looked at before all other words, becau
 """
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -27,12 +28,13 @@ from sbmrl.commands.options import (
 from sbmrl.commands.words import bare, parse, take
 from sbmrl.core import registry
 from sbmrl.core.experiment import Experiment, compose
-from sbmrl.core.options import hints_of, require_count
+from sbmrl.core.options import hints_of, require_count, settings
+from sbmrl.core.parts import Composition
 from sbmrl.errors import require, require_known
 from sbmrl.experiment.checks import check, unused
 from sbmrl.experiment.plugins import find_plugins, load_plugin
 from sbmrl.experiment.presets import default_preset, preset
-from sbmrl.sweep.plan import read_plan
+from sbmrl.sweep.plan import parse_axis, read_plan
 
 _HIDDEN = (tyro.conf.Suppress, tyro.conf.Fixed)
 
@@ -90,7 +92,9 @@ def parse_train(arguments: Sequence[str]) -> tuple[Experiment, RunOptions]:
 
 
 def parse_sweep(arguments: Sequence[str]) -> tuple[list[Experiment], SweepOptions]:
-    """`FORMULATION… [--grid FIELD=VALUES]… […]`: one experiment a formulation, and how the sweep is run.
+    """`FORMULATION… [--grid FIELD=VALUES]… […]`: the experiments, and how the sweep is run.
+
+    There is one for each formulation and for each value of a grid over `scheme` or `learner`, which set the defaults.
 
     Raises:
         InputError: an unknown name, or a value that is not allowed.
@@ -99,8 +103,15 @@ def parse_sweep(arguments: Sequence[str]) -> tuple[list[Experiment], SweepOption
     names, rest = _take_formulations(take_plugins(arguments, program))
     taken, rest = take(Grid, rest, program)
     told = "Train formulations over a grid of hyper-parameters."
-    parsed = [_parse_run(told, SweepOptions(), name, rest, program) for name in names]
-    return [experiment for experiment, _ in parsed], dataclasses.replace(parsed[0][1], grid=taken.grid)
+    over_parts = [text for text in taken.grid if text.partition("=")[0].strip() in ("scheme", "learner")]
+    axes = [[f"--{axis.name}={value}" for value in axis.values] for axis in map(parse_axis, over_parts)]
+    parsed = [
+        _parse_run(told, SweepOptions(), name, [*rest, *chosen], program)
+        for name in names
+        for chosen in itertools.product(*axes)
+    ]
+    grid = tuple(text for text in taken.grid if text not in over_parts)
+    return [experiment for experiment, _ in parsed], dataclasses.replace(parsed[0][1], grid=grid)
 
 
 def _take_formulations(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -121,18 +132,28 @@ def _parse_run(told: str, run: RunOptions, formulation: str, arguments: Sequence
     defaults = preset(name, formulation, chosen.scheme, chosen.learner)
     composition = compose(defaults)
     shown = Choices(name, composition.scheme.name, composition.leader.name)
-    command, default = _command(
-        f"{told} Preset, scheme and learner set every default shown here.", shown, run, defaults
-    )
-    parsed = parse(command, rest, f"{program} {formulation}", default)
+    told, hidden = f"{told} Preset, scheme and learner set every default shown here.", _hidden(composition)
+    command, default = _command(told, shown, run, composition, hidden)
+    parsed = parse(command, rest, f"{program} {formulation}", default, hidden)
     check_run(parsed.run)
     return check(_experiment(defaults, parsed)), parsed.run
 
 
-def _command(told: str, choices: Choices, run: RunOptions, experiment: Experiment) -> tuple[type, Any]:
+def _hidden(composition: Composition) -> dict[str, str]:
+    """The fields that cannot be set to anything else, and what must hold of them."""
+    defaults = {setting.name: setting.default for setting in settings(composition.experiment)}
+    found = {name: f"must be {defaults[name]} {why}" for name, why in unused(composition).items() if name in defaults}
+    heard = composition.leader.heard(composition.experiment.leader)
+    if len(heard) == 1:
+        found["context"] = f"must be {heard[0]} for a leader by {composition.leader.name}"
+    return found
+
+
+def _command(
+    told: str, choices: Choices, run: RunOptions, composition: Composition, hidden: Mapping[str, str]
+) -> tuple[type, Any]:
     """What tyro is to parse: a class with a group for each part, of what applies to it alone, and its defaults."""
-    composition = compose(experiment)
-    hidden = unused(composition)
+    experiment = composition.experiment
     open_group, flat = tyro.conf.OmitArgPrefixes, tyro.conf.arg(name="")
     row, scheme, leader, follower = composition.row, composition.scheme, composition.leader, composition.follower
     groups: dict[str, Any] = {"formulation": Annotated[(str, *_HIDDEN)]}

@@ -116,7 +116,7 @@ def traced_fields(options: Any) -> dict[str, float]:
 
 
 def static_fields(options: Any) -> dict[str, type]:
-    """The fields that shape the program and can be an axis of cells, with their types."""
+    """The fields that shape the program, with their types, where they can be an axis of cells."""
     found: dict[str, type] = {}
     for setting in settings(options):
         values = {type(value) for value in typing.get_args(setting.kind)} or {setting.kind}

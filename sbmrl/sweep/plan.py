@@ -143,7 +143,7 @@ def make_plan(
     names = [axis.name for axis in grid]
     for name in names:
         require(names.count(name) == 1, f"grid {name}", "must be given once", f"{names.count(name)} times")
-    fields = {name for one in experiments for name in (*traced_fields(one), *static_fields(one))}
+    fields = dict.fromkeys(name for one in experiments for name in (*traced_fields(one), *static_axes(one)))
     for name in names:
         if name not in fields:
             require(
@@ -163,7 +163,7 @@ def make_plan(
 
 def _cells(experiment: Experiment, grid: Sequence[Axis], parts: Sequence[str]) -> list[CellPlan]:
     """The cells of an experiment; `parts` are the names of its parts that stand in theirs."""
-    static = [axis for axis in grid if axis.name in static_fields(experiment)]
+    static = [axis for axis in grid if axis.name in static_axes(experiment)]
     axes = tuple(a for a in grid if a.name in traced_fields(experiment))
     found = []
     for values in itertools.product(*(axis.values for axis in static)):
@@ -184,8 +184,13 @@ def _cells(experiment: Experiment, grid: Sequence[Axis], parts: Sequence[str]) -
     return found
 
 
+def static_axes(experiment: Experiment) -> dict[str, type]:
+    """The fields that can be an axis of cells, with their types; the formulation decides what fields there are."""
+    return {name: kind for name, kind in static_fields(experiment).items() if name != "formulation"}
+
+
 def _with_static(experiment: Experiment, name: str, value: Any) -> Experiment:
-    kind = static_fields(experiment)[name]
+    kind = static_axes(experiment)[name]
     if kind is bool:
         value = {"true": True, "false": False}.get(str(value).lower(), value)
     if not isinstance(value, kind):

@@ -150,6 +150,9 @@ def _unused(composition: Composition) -> dict[str, str]:
     found = {}
     if composition.row.follower == "model":
         found["response"] = "where the follower is a model, which answers as it predicts"
+    follower = composition.follower
+    if composition.scheme is not INNER_OUTER or follower is None or not follower.differentiates:
+        found["data"] = "unless the follower learns by gradient in the inner_outer scheme"
     if options.data == "own":
         fields = ("num_initial_transitions", "num_new_transitions", "buffer_size")
         found |= dict.fromkeys(fields, "unless data is aggregated")

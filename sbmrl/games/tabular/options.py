@@ -84,11 +84,9 @@ class ConditionalsOptions(AnswerOptions):
     """The exact best response of a model: the true conditionals, or their maximum-likelihood estimate."""
 
     tie_breaking: TieBreaking = "lowest"
-    """Rows of pairs without data are the truth (uniform with num_transitions), or lead to the best (optimistic) or the
-    worst next state for the leader."""
+    """Rows of pairs without data: the truth (or uniform, if fitted), or the leader's best or worst next state."""
     num_transitions: int = 0
-    """Fitted by maximum likelihood to this many transitions drawn from the policy's data; 0 is infinitely many: the
-    true conditionals."""
+    """Transitions of the policy to which rows are fitted by maximum likelihood; 0 is infinitely many: the truth."""
 
     @property
     def draws(self) -> bool:
