@@ -39,8 +39,8 @@ class LearnerKind(NamedTuple):
         pretrains: (options) -> whether its player can be conditioned on a description of its leader.
         predicts: whether it learns to predict what it observes, and nothing else.
         differentiates: whether it follows the derivative of its payoff, as a leader that of the response.
-        no_derivative: (options) -> why its own update has no derivative in the other side, so that it cannot be
-            unrolled; "" if it can.
+        no_derivative: (options) -> why its own update has no derivative in the other side, so that a leader cannot look
+            through it; "" if it has one.
         oracle: (game, formulation, options) -> how it asks in the leader's own episodes, for a follower that learns
             there.
         kind: the only kind of game in which it makes sense; "" for any.

@@ -103,5 +103,5 @@ GRADIENT = LearnerKind(
     preset=lambda name: GradientOptions(num_updates=200) if name == "fast" else GradientOptions(),
     follows=True,
     differentiates=True,
-    no_derivative=lambda options: "its step, a sign, has no derivative" if options.optimizer == "lion" else "",
+    no_derivative=lambda options: "the step of lion is a sign" if options.optimizer == "lion" else "",
 )

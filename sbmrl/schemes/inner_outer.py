@@ -155,7 +155,7 @@ def check(composition: Composition) -> None:
     require(kind.name in fitting, "follower", allowed, kind.name)
     if options.unroll and kind.differentiates and kind.no_derivative(options.follower):
         reason = kind.no_derivative(options.follower)
-        raise InputError(f"follower.optimizer: must not be {options.follower.optimizer} with unroll > 0: {reason}")
+        raise InputError(f"unroll: must be 0 where the follower's update has no derivative: {reason}")
 
 
 def unused(composition: Composition) -> dict[str, str]:
