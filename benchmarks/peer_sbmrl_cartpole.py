@@ -11,10 +11,9 @@ from peer_serve import Answer, Requests, serve
 from sbmrl.core.devices import make_mesh, map_over_devices, over_devices
 from sbmrl.core.environment import auto_reset
 from sbmrl.core.gymnax_adapter import from_gymnax
-from sbmrl.core.options import PPOOptions
 from sbmrl.core.players import MultiLayerPerceptron, Params, actor_critic
 from sbmrl.core.rollout import rollout, start
-from sbmrl.learners.ppo import ppo
+from sbmrl.learners.ppo import PPOOptions, ppo
 from sbmrl.sweep.execute import prepare_devices
 from sbmrl.sweep.files import describe_machine
 from sbmrl.sweep.memory import bytes_of_arrays, num_groups_of

@@ -6,7 +6,6 @@ import time
 from peer_serve import Answer, Requests, serve
 
 import sbmrl
-from sbmrl.core.options import PPOOptions
 from sbmrl.sweep.execute import Compiled, Engine, Progress, Saved, all_runs
 from sbmrl.sweep.files import describe_machine
 
@@ -15,10 +14,9 @@ GAPS = ("follower_gap_true", "follower_gap_random")
 
 def follower_experiment(total_steps: int, num_points: int) -> sbmrl.Experiment:
     """The poster's MAL with the follower of the reference run, which had no entropy bonus."""
-    experiment = sbmrl.preset("poster", "mal")
-    assert isinstance(experiment.follower, PPOOptions)
-    follower = dataclasses.replace(experiment.follower, total_steps=total_steps, entropy_coefficient=0.0)
-    return dataclasses.replace(experiment, follower=follower, num_records=num_points)
+    return sbmrl.preset("poster", "mal").replace(
+        follower__total_steps=total_steps, follower__entropy_coefficient=0.0, num_records=num_points
+    )
 
 
 def prepare(settings: Answer) -> tuple[Answer, Requests]:
@@ -47,7 +45,7 @@ def prepare(settings: Answer) -> tuple[Answer, Requests]:
 
     ready = {
         "compile_seconds": sum(part.seconds for part in parts if part.name == program.stages[0].name),
-        "options": dataclasses.asdict(experiment.follower),
+        "options": dataclasses.asdict(experiment.scheme.follower),
         "machine": describe_machine(),
     }
     return ready, {"time": timed, "learn": learned}

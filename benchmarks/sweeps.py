@@ -9,7 +9,6 @@ the bare program with all seeds side by side.
 
 import argparse
 import contextlib
-import dataclasses
 import json
 import statistics
 import tempfile
@@ -80,12 +79,8 @@ def swept(experiment: sbmrl.Experiment, num_seeds: int) -> float:
 
 def tenth(experiment: sbmrl.Experiment) -> sbmrl.Experiment:
     """The same experiment with a tenth of the steps."""
-
-    def less[Options](options: Options) -> Options:
-        return dataclasses.replace(options, total_steps=options.total_steps // 10)  # pyright: ignore
-
-    leader, follower = less(experiment.leader), less(experiment.follower)
-    return dataclasses.replace(experiment, leader=leader, follower=follower, num_records=2)
+    leader, follower = experiment.leader.total_steps // 10, experiment.scheme.follower.total_steps // 10
+    return experiment.replace(leader__total_steps=leader, follower__total_steps=follower, num_records=2)
 
 
 def main() -> None:

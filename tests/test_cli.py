@@ -12,11 +12,17 @@ import pytest
 import yaml
 from conftest import tiny_experiment
 
-from sbmrl.cli import main, parse_sweep, parse_train
+from sbmrl.cli import main
 from sbmrl.commands import training
-from sbmrl.core.formulation import FORMULATIONS, POSTER_FORMULATIONS
-from sbmrl.core.options import EvolutionOptions, FitOptions, GradientOptions, PPOOptions
+from sbmrl.commands.parsing import parse_sweep, parse_train
+from sbmrl.core import registry
+from sbmrl.core.experiment import compose
+from sbmrl.games.tabular.programme import FORMULATIONS as POSTER_FORMULATIONS
 from sbmrl.games.tabular.theory.bounds import Certificate
+from sbmrl.learners.evolution import EvolutionOptions
+from sbmrl.learners.fit import FitOptions
+from sbmrl.learners.gradient import GradientOptions
+from sbmrl.learners.ppo import PPOOptions
 from sbmrl.report import tracking
 from sbmrl.sweep.store import RESULT_COLUMNS
 

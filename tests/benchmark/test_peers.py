@@ -18,8 +18,8 @@ from peer_sbmrl_cartpole import make_training
 from peer_sbmrl_follower import follower_experiment
 from peer_sides import Side, Worker, alternate, compare_speeds, join_curves, start_side
 
-from sbmrl.core.options import PPOOptions
 from sbmrl.errors import InputError
+from sbmrl.learners.ppo import PPOOptions
 
 WORKER = """
 import sys
@@ -203,7 +203,7 @@ def test_a_side_that_stops_stops_the_benchmark_with_exit_code_2(tmp_path, monkey
 @pytest.mark.parametrize("budget", [peers.FULL, peers.QUICK])
 def test_both_sides_train_equally_many_steps(budget):
     """Points of whole rollouts, of Stable-Baselines3's 2,048 steps in one environment as of ours."""
-    follower = follower_experiment(**budget.follower).follower
+    follower = follower_experiment(**budget.follower).scheme.follower
     assert isinstance(follower, PPOOptions)
     for task, rollout in ((budget.follower, follower.num_environments * follower.num_steps), (budget.cartpole, 2048)):
         assert rollout == 2048

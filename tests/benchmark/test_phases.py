@@ -10,10 +10,10 @@ from sbmrl.benchmark import counts
 from sbmrl.benchmark.ceilings import Ceilings
 from sbmrl.benchmark.phases import WHOLE, Phase, measure_phases
 from sbmrl.benchmark.sides import PHASES, STAGES, make_side
-from sbmrl.core.options import PPOOptions
 from sbmrl.experiment.presets import preset
 from sbmrl.experiment.program import make_program
 from sbmrl.games.tabular.mdp import make_world
+from sbmrl.learners.ppo import PPOOptions
 
 CASES = [(name, side) for name in ("mal", "mal_random_noise") for side in STAGES] + [("pal", "leader")]
 
@@ -65,12 +65,12 @@ def test_sizes_are_those_of_the_parameters_and_the_trajectory(name):
     mdp = make_world(experiment.env)
     side, key = make_side(experiment, mdp, name), jax.random.key(0)
     state = jax.eval_shape(make_program(experiment, mdp).init, key, {})
-    own = getattr(state, name)
+    own, options = getattr(state, name), {"leader": experiment.leader, "follower": experiment.scheme.follower}[name]
     assert side.sizes.num_parameters == sum(leaf.size for leaf in jax.tree.leaves(own.params))
     _, trajectory = jax.eval_shape(side.rollout, key, state)
     written = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(trajectory))
     networks = counts.parameters(side.sizes.actor) + counts.parameters(side.sizes.opponent)
-    assert side.work["rollout"].bytes == written + 4 * getattr(experiment, name).num_steps * networks
+    assert side.work["rollout"].bytes == written + 4 * options.num_steps * networks
 
 
 @pytest.mark.parametrize("name", STAGES)

@@ -22,7 +22,7 @@ from sbmrl.sweep.run import Listener, PreemptedError, run_plan
 
 pytestmark = pytest.mark.xdist_group("report")  # so that one worker makes the sweep that several tests read
 
-TINY = shlex.split("--no-report --num-records 3 --leader.num-updates 6 --num-random-leaders 2 --num-eval-episodes 2")
+TINY = shlex.split("--no-report --num-records 3 --leader.num-updates 6 --num-random-leaders 4 --num-eval-episodes 3")
 LINE = ["sweep", "mal_random_noise", "mal", "--scheme", "exact", "--num-seeds", "4", "--chunk-size", "4", *TINY]
 NOISE = "mal_random_noise-exact-simple_mdp_2"
 SECTIONS = ["state", "table", "differences", "fooled", "worlds", "curves", "axes", "models", "certificates", "cost"]
@@ -136,7 +136,8 @@ def test_the_page_says_what_the_files_say(reported, swept):
     assert [row["label"] for row in data["rows"]] == [line[0] for line in table[1:]]
     for line, row, stored in zip(table[1:], data["rows"], rows, strict=True):
         assert stored.items() <= row.items()
-        assert [text for i, text in enumerate(line) if i != 3] == [t for i, t in enumerate(cells(stored)) if i != 3]
+        told = cells(stored, rows)[:-1]  # the seconds stand in the table of costs
+        assert [text for i, text in enumerate(line) if i != 3] == [text for i, text in enumerate(told) if i != 3]
         bounds = row["interquartile_mean_interval"]
         assert line[3] == "{value:.2f} [{low:.2f}, {high:.2f}]".format(**bounds)
         assert bounds["value"] == pytest.approx(stored["interquartile_mean"])
@@ -236,7 +237,7 @@ class Stop(Listener):
 
 
 def test_a_sweep_without_a_finished_chunk_has_a_report(tmp_path):
-    experiment = tiny_experiment("mal_random_noise", "exact", num_records=3)
+    experiment = tiny_experiment("mal_random_noise", "exact", num_records=3, leader__num_updates=6)  # that of `swept`
     plan = make_plan([experiment], [parse_axis("alpha=0.2,0.8")], num_seeds=2)
     with pytest.raises(PreemptedError):
         run_plan(plan, tmp_path / "run", Stop())
@@ -267,7 +268,7 @@ def test_a_value_counts_the_same_as_axis_and_as_option(swept, tmp_path):
     run = tmp_path / "option"
     shutil.copytree(swept / NOISE, run)
     config = json.loads((run / "config.json").read_text())
-    config["experiment"]["alpha"] = 1
+    config["experiment"]["game"]["alpha"] = 1
     (run / "config.json").write_text(json.dumps(config | {"axes": []}))
     shutil.rmtree(run / "chunks" / "00000000")
     (run / "chunks" / "00000004").rename(run / "chunks" / "00000000")

@@ -7,8 +7,9 @@ from scipy import stats
 
 from sbmrl.display.statistics import fraction_interval, interquartile_mean, mean_interval
 from sbmrl.experiment.presets import preset
+from sbmrl.games.tabular.theory.bounds import Certificate
 from sbmrl.report import tracking
-from sbmrl.report.table import cells, make_row, to_markdown
+from sbmrl.report.table import cells, columns, make_row, to_markdown
 from sbmrl.sweep.execute import Progress
 from sbmrl.sweep.plan import CellPlan
 from sbmrl.sweep.store import RESULT_COLUMNS
@@ -18,7 +19,7 @@ CELL = CellPlan("cell", preset("fast", "mal"), ())
 
 def results(exact_return, finite=None, **columns):
     count = len(exact_return)
-    frame = {name: np.zeros(count) for name in RESULT_COLUMNS} | {
+    frame = {name: np.zeros(count) for name in (*RESULT_COLUMNS, *Certificate._fields)} | {
         "formulation": ["mal"] * count,
         "scheme": ["contextual"] * count,
         "learner": ["ppo"] * count,
@@ -72,13 +73,28 @@ def test_diverged_seeds_are_counted_and_left_out():
     assert (row["num_seeds"], row["num_diverged"]) == (3, 1)
     assert row["exact_return"]["value"] == pytest.approx((36.45 + 0.99) / 2)
     assert row["fraction_fooled"]["value"] == 0.5
-    assert "1 diverged" in cells(row)[-2]
+    assert "1 diverged" in cells(row, [row])[-2]
 
 
 def test_a_cell_in_which_every_seed_diverged_still_has_a_row():
     row = make_row(results([np.nan, np.nan], finite=[False, False]), seconds=1.0)
     assert row["exact_return"]["value"] is None
     assert "| MAL | 0.97 ± 0.05 | – | – | – | – | – | – | 2 (2 diverged, left out) | 1 |" in to_markdown([row])
+
+
+def test_a_kind_of_game_adds_its_own_to_a_row_and_what_nobody_published_has_no_column():
+    own = {"formulation": ["matrix_game"] * 2, "env": ["hero"] * 2}
+    row = make_row(results([15.0, 15.0], **own).drop("alpha", "loss", "agent_reward", *Certificate._fields), 1.0)
+    assert row["title"] == "row leads"
+    assert row["published"] is None
+    assert not {"alpha", "loss", "agent_reward", "certificate"} & set(row)
+    tabular = make_row(results([36.45, 36.45]), seconds=1.0)
+    assert {"alpha", "loss", "agent_reward", "certificate"} & set(tabular) == {"loss", "agent_reward", "alpha", "certificate"}
+    assert "poster" not in columns([row])
+    assert columns([row, tabular])[1] == "poster"
+    assert [cells(one, [row, tabular])[1] for one in (row, tabular)] == ["–", "0.97 ± 0.05"]
+    for rows in ([row], [row, tabular]):
+        assert {len(cells(one, rows)) for one in rows} == {len(columns(rows))}
 
 
 def test_aggregates_leave_out_what_is_not_finite():

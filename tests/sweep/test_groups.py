@@ -37,7 +37,7 @@ def test_states_of_a_group_fit_the_cache():
 
 
 def test_a_grouped_batch_ends_where_a_whole_one_does(monkeypatch):
-    experiment = tiny_experiment("mal")
+    experiment = tiny_experiment("pal", "implicit")
     runs = all_runs(10)
     whole = Engine(experiment, make_program(experiment), 10)
     monkeypatch.setattr(memory, "_CPU_CACHE", 1)

@@ -36,12 +36,12 @@ class Notes(Listener):
 
 @pytest.fixture(scope="module")
 def experiments():
-    return [tiny_experiment("mal_random_noise", "exact"), tiny_experiment("mal")]
+    return [tiny_experiment("mal_random_noise", "exact"), tiny_experiment("pal", "contextual", "gradient")]
 
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory, experiments):
-    """(directory, what was told): two cells from Python, the second by two networks and without the axis α."""
+    """(directory, what was told): two cells from Python, the second with a network and without the axis α."""
     out = tmp_path_factory.mktemp("load") / "run"
     notes = Notes()
     plan = sbmrl.make_plan(experiments, AXES, num_seeds=3, chunk_size=5)

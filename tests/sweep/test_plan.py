@@ -49,11 +49,13 @@ def test_traced_axes_are_points_and_static_ones_cells():
         f"{name}-exact-simple_mdp_2-loss={loss}" for name in ("mal", "mal_random_noise") for loss in ("kl", "brier")
     ]
     assert [len(cell.points()) for cell in plan.cells] == [1, 1, 2, 2]  # α changes nothing in plain MAL
-    assert plan.cells[0].experiment.loss == "kl"
+    assert plan.cells[0].experiment.game.loss == "kl"
     stored, changed = (json.loads(json.dumps(plan.to_dict())) for _ in range(2))
     assert difference(stored, changed) == []
-    changed["cells"][0]["experiment"]["beta"] = 2.0
-    assert difference(stored, changed) == ["cells.mal-exact-simple_mdp_2-loss=kl.experiment.beta: 10.0 -> 2.0"]
+    changed["cells"][0]["experiment"]["leader"]["learning_rate"] = 0.2
+    assert difference(stored, changed) == [
+        "cells.mal-exact-simple_mdp_2-loss=kl.experiment.leader.learning_rate: 0.1 -> 0.2"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -63,8 +65,12 @@ def test_traced_axes_are_points_and_static_ones_cells():
         ([Axis("alpha", (2.0,))], r"alpha: must be in \[0, 1\]"),
         ([Axis("alpha", ("x",))], "must be numbers"),
         ([Axis("alpha", (0.1,)), Axis("alpha", (0.2,))], "must be given once"),
-        ([Axis("beta", (1.0,))], "must change one of the formulations"),
-        ([Axis("num_inner_steps", ("many",))], "must be of type int"),
+        (
+            [Axis("beta", (1.0,))],
+            "must change one of the formulations; beta belongs to the formulation pessimistic_pal",
+        ),
+        ([Axis("num_inner_steps", (1, 5))], "num_inner_steps belongs to the scheme inner_outer"),
+        ([Axis("num_records", ("many",))], "must be of type int"),
         ([Axis("loss", ("l2",))], "loss"),
         ([Axis("num_seeds", (1,))], "is unknown"),
     ],

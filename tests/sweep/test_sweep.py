@@ -1,5 +1,7 @@
 """Sweeps: what is killed, damaged or too large goes on and ends with the same bits."""
 
+import functools
+import itertools
 import os
 import re
 import shlex
@@ -18,15 +20,31 @@ import pytest
 
 from sbmrl.cli import main
 from sbmrl.errors import InputError
+from sbmrl.experiment.program import make_program
 from sbmrl.sweep import checkpoint, execute, run, store
 from sbmrl.sweep.files import locked
 from sbmrl.sweep.memory import Room
 
 pytestmark = pytest.mark.xdist_group("sweep")  # so that one worker compiles what several tests run
 
-TINY = shlex.split("--no-report --num-records 3 --leader.num-updates 6 --num-random-leaders 2 --num-eval-episodes 2")
-GRID = ["--grid", "alpha=0.2,0.8", "--grid", "leader.learning_rate=0.05,0.1"]
-LINE = ["sweep", "mal_random_noise", "--scheme", "exact", "--num-seeds", "6", "--chunk-size", "8", *TINY, *GRID]
+TINY = shlex.split("--no-report --num-records 3 --leader.num-updates 6 --num-random-leaders 4 --num-eval-episodes 3")
+GRID = ["--grid", "follower.temperature=0.1,0.3", "--grid", "leader.learning_rate=0.05,0.1"]
+# What compiles fastest: nothing here is about what is learned.
+LINE = ["sweep", "pal", "--scheme", "implicit", "--num-seeds", "6", "--chunk-size", "8", *TINY, *GRID]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def traced_once():
+    """A program that this process has traced and compiled before is not traced again, as by another command it is."""
+
+    @functools.cache
+    def engine(experiment, width, root_seed):
+        return execute.Engine(experiment, make_program(experiment), width, root_seed)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "make_program", lambda experiment, world: None)
+        patch.setattr(run, "Engine", lambda experiment, program, width, seed, told: engine(experiment, width, seed))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +55,7 @@ def finished(tmp_path_factory):
     return out
 
 
-CELL = "mal_random_noise-exact-simple_mdp_2"
+CELL = "pal-implicit-simple_mdp_2"
 
 
 def same(left, right):
@@ -50,12 +68,12 @@ def same(left, right):
 def test_a_sweep_has_a_row_a_run_and_a_line_a_point(finished):
     results = pl.read_parquet(finished / "results.parquet")
     assert len(results) == 2 * 2 * 6
-    for alpha in (0.2, 0.8):
-        for rate in (0.05, 0.1):
-            near = (pl.col("alpha") - alpha).abs() < 1e-6, (pl.col("leader.learning_rate") - rate).abs() < 1e-6
-            assert results.filter(*near)["seed"].to_list() == list(range(6))
+    for point in itertools.product((0.1, 0.3), (0.05, 0.1)):
+        axes = zip(("follower.temperature", "leader.learning_rate"), point, strict=True)
+        near = [(pl.col(name) - value).abs() < 1e-6 for name, value in axes]
+        assert results.filter(*near)["seed"].to_list() == list(range(6))
     table = (finished / "table.md").read_text()
-    assert table.count("| MAL + random noise, alpha ") == 4
+    assert table.count("| PAL, follower.temperature ") == 4
     chunks = finished / CELL / "chunks"
     assert [path.name for path in sorted(chunks.iterdir())] == ["00000000", "00000008", "00000016"]
     assert not list(finished.rglob("*.tmp"))
@@ -64,7 +82,7 @@ def test_a_sweep_has_a_row_a_run_and_a_line_a_point(finished):
 def test_points_and_chunks_do_not_change_a_run(finished, tmp_path):
     """A run of the sweep is the run of `train` with the same seed and values."""
     out = tmp_path / "alone"
-    line = ["train", "mal_random_noise", "--scheme", "exact", "--alpha", "0.8", "leader.learning_rate=0.1"]
+    line = ["train", "pal", "--scheme", "implicit", "--follower.temperature", "0.3", "leader.learning_rate=0.1"]
     main([*line, "--num-seeds", "6", *TINY, "--out", str(out)])
     alone = pl.read_parquet(out / "results.parquet")
     swept = pl.read_parquet(finished / "results.parquet")[-6:]
@@ -174,7 +192,7 @@ def test_a_process_that_is_lost_takes_the_others_with_it_and_the_sweep_resumes(f
 
 def test_cells_as_jobs_of_a_cluster(tmp_path, capfd):
     """submitit's local executor; a job that was already done is not done again."""
-    line = [*LINE, "--grid", "loss=brier,kl"]
+    line = [*LINE, "--grid", "leader.initial=uniform,random"]  # two cells whose programs start differently only
     out, alone = tmp_path / "jobs", tmp_path / "alone"
     main([*line, "--out", str(alone)])
     capfd.readouterr()
@@ -182,7 +200,7 @@ def test_cells_as_jobs_of_a_cluster(tmp_path, capfd):
     assert "2 of 2 jobs have ended" in capfd.readouterr().err
     one, other = (pl.read_parquet(path / "results.parquet") for path in (alone, out))
     assert one.equals(other)
-    (out / f"{CELL}-loss=kl" / "table.json").unlink()  # what a cell writes last
+    (out / f"{CELL}-leader.initial=random" / "table.json").unlink()  # what a cell writes last
     main([*line, "--cluster", "local", "--out", str(out), "--resume"])
     assert "1 of 1 jobs have ended" in capfd.readouterr().err
     assert one.equals(pl.read_parquet(out / "results.parquet"))
@@ -261,6 +279,7 @@ def test_on_a_disk_too_full_for_the_states_the_numbers_are_kept(finished, tmp_pa
 def test_a_resumed_cell_keeps_its_chunks_however_much_memory_there_is(finished, tmp_path, monkeypatch):
     line = [word for word in LINE if word not in ("--chunk-size", "8")]
     out = tmp_path / "auto"
+    monkeypatch.setattr(execute, "first_guess", lambda width: 8)
     monkeypatch.setattr(execute, "room", lambda width, bytes_each, free: Room(8, 16))
     main([*line, "--out", str(out)])
     same(finished, out)
@@ -277,17 +296,17 @@ def test_a_resumed_cell_keeps_its_chunks_however_much_memory_there_is(finished, 
 
 
 def test_out_of_memory_halves_the_chunks_and_goes_on(finished, tmp_path, monkeypatch, capfd):
-    real = run.Engine.run
+    real = execute.Engine.run
 
     def hungry(self, runs, *more):
-        if len(runs) > 4:
+        if len(runs) > 8:
             raise MemoryError
         return real(self, runs, *more)
 
-    monkeypatch.setattr(run.Engine, "run", hungry)
+    monkeypatch.setattr(execute.Engine, "run", hungry)
     out = tmp_path / "hungry"
-    main([*LINE, "--out", str(out)])
-    assert "out of memory, going on with 4 runs side by side" in capfd.readouterr().err
+    main([*LINE, "--chunk-size", "16", "--out", str(out)])
+    assert "out of memory, going on with 8 runs side by side" in capfd.readouterr().err
     results, whole = (pl.read_parquet(path / "results.parquet") for path in (out, finished))
     np.testing.assert_allclose(results["exact_return"], whole["exact_return"], rtol=1e-4, atol=1e-5)
 
@@ -311,9 +330,9 @@ def refused(capsys, *arguments):
 
 def test_a_changed_plan_is_shown_and_nothing_lost(finished, tmp_path, capsys):
     before = sorted((path, path.stat().st_mtime_ns) for path in finished.rglob("*.parquet"))
-    changed = [word.replace("0.2,0.8", "0.2,0.9") for word in LINE]
+    changed = [word.replace("0.1,0.3", "0.1,0.4") for word in LINE]
     said = refused(capsys, *changed, "--out", str(finished), "--resume")
-    assert "is another one: cells.mal_random_noise-exact-simple_mdp_2.axes" in said
+    assert f"is another one: cells.{CELL}.axes" in said
     said = refused(capsys, *LINE, "--seed", "5", "--out", str(finished), "--resume")
     assert "seed: 0 -> 5" in said
     assert "must be a new or empty directory" in refused(capsys, *LINE, "--out", str(finished))

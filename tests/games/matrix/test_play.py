@@ -8,24 +8,24 @@ import numpy as np
 import pytest
 
 from sbmrl.core.environment import auto_reset
-from sbmrl.core.formulation import Knobs, make_formulation
 from sbmrl.core.game import random_rows
-from sbmrl.core.options import QLearningOptions
+from sbmrl.core.options import Conditions
 from sbmrl.core.oracles import interview
 from sbmrl.core.payoffs import objective
-from sbmrl.core.problems import Conditions, follower_problem, leader_problem
+from sbmrl.core.problems import follower_problem, leader_problem
 from sbmrl.core.rollout import episode_returns
+from sbmrl.games.matrix.formulations import FORMULATIONS
 from sbmrl.games.matrix.game import matrix_game, random_strategy
-from sbmrl.games.matrix.q_learning import q_learning
+from sbmrl.games.matrix.options import MatrixOptions
+from sbmrl.games.matrix.q_learning import QLearningOptions, q_learning
 from sbmrl.games.matrix.rules import make_game
 from sbmrl.games.matrix.values import best_response, game_returns, led_by
 
-KNOBS = Knobs(alpha=1.0, beta=1.0, reward="real_return", fit="fit")
-FORMULATIONS = {"row": "matrix_game", "column": "matrix_game_column"}
+BY_LEADER = {row.leader: row.formulation(MatrixOptions()) for row in FORMULATIONS}
 
 
 def made(name="prisoners_dilemma", leader="row", mixed=False):
-    formulation = make_formulation(FORMULATIONS[leader], KNOBS)
+    formulation = BY_LEADER[leader]
     return matrix_game(make_game(name), formulation, mixed), formulation
 
 
