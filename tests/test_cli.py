@@ -1,5 +1,6 @@
 """The command line: what works end to end, and what is refused with one line, exit code 2 and nothing written."""
 
+import itertools
 import json
 import subprocess
 import sys
@@ -18,7 +19,9 @@ from sbmrl.commands.parsing import parse_sweep, parse_train
 from sbmrl.core import registry
 from sbmrl.core.experiment import compose
 from sbmrl.games.tabular.programme import FORMULATIONS as POSTER_FORMULATIONS
+from sbmrl.games.tabular.theory import check
 from sbmrl.games.tabular.theory.bounds import Certificate
+from sbmrl.games.tabular.theory.search import tightest
 from sbmrl.learners.evolution import EvolutionOptions
 from sbmrl.learners.fit import FitOptions
 from sbmrl.learners.gradient import GradientOptions
@@ -41,6 +44,9 @@ def refused(capsys, *arguments):
     return captured.err
 
 
+ALPHA = "alpha belongs to the formulations mal_agent_reward, mal_random_noise"
+
+
 @pytest.mark.parametrize(
     ("line", "says"),
     [
@@ -50,11 +56,14 @@ def refused(capsys, *arguments):
         ("train mal --env simple_mpd_2", "env: 'simple_mpd_2' is unknown; did you mean 'simple_mdp_2'"),
         ("train mal --env absent.json", "absent.json: cannot be read"),
         ("train mal --preset poste", "preset: 'poste' is unknown; did you mean 'poster'"),
-        ("train mal --preset", "preset: must be one of"),
-        ("train mal --alpha 1.5", "alpha: must be in [0, 1], got 1.5"),
-        ("train mal --alpha nan", "alpha: must be in [0, 1], got nan"),
-        ("train mal --alpha x", "--alpha"),
-        ("train mal --alpa 1", "did you mean --alpha"),
+        ("train mal --preset", "--preset: must have a value, got nothing"),
+        ("train mal_random_noise --alpha 1.5", "alpha: must be in [0, 1], got 1.5"),
+        ("train mal_random_noise --alpha nan", "alpha: must be in [0, 1], got nan"),
+        ("train mal_random_noise --alpha x", "--alpha"),
+        ("train mal_random_noise --alpa 1", "did you mean --alpha"),
+        ("train mal --alpha 0.5", f"alpha: has no meaning here; {ALPHA}"),
+        ("train mal alpha=0.5", f"alpha: has no meaning here; {ALPHA}"),
+        ("train pal --beta 1", "beta: has no meaning here; beta belongs to the formulation pessimistic_pal"),
         ("train mal --loss l2", "--loss"),
         ("train mal --num-seeds 0", "num_seeds: must be a whole number of at least 1, got 0"),
         ("train mal --seed -1", "seed: must be a whole number of at least 0"),
@@ -75,12 +84,12 @@ def refused(capsys, *arguments):
         ("sweep", "formulation: must come first"),
         ("sweep mal mall", "did you mean 'mal'"),
         ("train mal pal", "`sbmrl sweep` takes several"),
-        ("sweep mal --grid", "grid: must look like alpha=0:1:11"),
+        ("sweep mal --grid", "--grid: must have a value, got nothing"),
         ("sweep mal --grid alpha", "grid: must look like alpha=0:1:11"),
         ("sweep mal_random_noise --grid alfa=1", "grid: 'alfa' is unknown; did you mean 'alpha'"),
         ("sweep mal_random_noise --grid alpha=2", "alpha: must be in [0, 1]"),
         ("sweep mal_random_noise --grid alpha=", "must have at least one value"),
-        ("sweep mal --grid alpha=0:1:3", "must change one of the formulations"),
+        ("sweep mal --grid alpha=0:1:3", f"must change one of the formulations; {ALPHA}"),
         ("sweep mal mal", "must not have a cell twice"),
         ("sweep mal --chunk-size 0", "chunk_size: must be a whole number of at least 1"),
         ("train mal --checkpoint-seconds 0", "checkpoint_seconds: must be positive"),
@@ -105,14 +114,18 @@ def refused(capsys, *arguments):
         ("theory --num-instances 0", "num_instances: must be a whole number of at least 1"),
         ("theory --seed -1", "seed: must be a whole number of at least 0"),
         ("train mal --scheme exat", "scheme: 'exat' is unknown; did you mean 'exact'"),
-        ("train mal --scheme", "scheme: must be one of"),
+        ("train mal --scheme", "--scheme: must have a value, got nothing"),
         ("train mal --learner sgd", "learner: 'sgd' is unknown"),
         ("train mal --scheme inner_outer --unroll 11", "unroll: must be in [0, num_inner_steps = 10]"),
         ("train mal --scheme inner_outer --num-inner-steps 0", "num_inner_steps: must be a whole number of at least 1"),
         ("train mal --scheme implicit --follower.temperature 0", "follower.temperature: must be positive"),
         ("train mal --scheme implicit --follower.discount 1", "follower.discount: must be below 1"),
-        ("train mal --scheme exact --follower.tie-breaking best", "--follower.tie-breaking"),
-        ("train mal --scheme exact --unroll 2", "unroll: must be 0 with the scheme exact"),
+        ("train mal --scheme exact --learner evolution --follower.tie-breaking best", "--follower.tie-breaking: 'best' is"),
+        ("train mal --scheme exact --follower.tie-breaking lowest", "must be lowest with soft backups, which have no ties"),
+        ("train mal --scheme exact --unroll 2", "unroll: has no meaning here; unroll belongs to the scheme inner_outer"),
+        ("train mal --learner policy_gradient --leader.clip-range 0.1", "leader.clip_range belongs to the learner ppo"),
+        ("train mal --buffer-size 10", "buffer_size: must be 100000 unless data is aggregated"),
+        ("train matrix_game --scheme inner_outer --unroll 2", "unroll: must be 0 for q_learning, which learns inside"),
         ("train mal_agent_reward --scheme inner_outer --unroll 0", "plain MAL"),
         ("train mal_random_noise --preset practical", "practical is for pal and mal"),
         ("train pessimistic_pal --scheme exact", "has no closed form"),
@@ -123,11 +136,11 @@ def refused(capsys, *arguments):
         ("train matrix_game --env absent.json", "absent.json: cannot be read"),
         ("train matrix_game --preset poster", "preset: poster is not for the formulation matrix_game"),
         ("train mal --preset oracles_followers", "preset: oracles_followers is not for the formulation mal"),
-        ("train matrix_game --scheme implicit", "scheme: must not be implicit in a matrix game"),
+        ("train matrix_game --scheme implicit", "scheme: implicit has no closed form for the follower of matrix_game"),
         ("train matrix_game --context probabilities", "context: must be answers"),
         ("train matrix_game --hiden-queries True", "did you mean --hidden-queries"),
         ("train matrix_game --learner gradient --hidden-queries", "hidden_queries: must be False unless"),
-        ("train mal --paid-queries", "paid_queries: must be False outside matrix games"),
+        ("train mal --paid-queries", "paid_queries belongs to the formulations matrix_game, matrix_game_column"),
         ("reproduce oracles-folowers", "programme: 'oracles-folowers' is unknown; did you mean 'oracles-followers'"),
         ("reproduce oracles-followers --preset poster", "preset: 'poster' is unknown"),
         ("reproduce oracles-followers --env chickn", "env: 'chickn' is unknown; did you mean 'chicken'"),
@@ -172,18 +185,20 @@ def test_an_occupied_or_unwritable_directory_is_left_alone(capsys, tmp_path):
 
 
 def test_presets_are_defaults_that_options_change():
-    line = "pal --preset fast --alpha 0.25 leader.learning_rate=1e-3 --num-seeds 3"
+    line = "pal --preset fast --loss kl leader.learning_rate=1e-3 --num-seeds 3"
     experiment, options = parse_train(line.split())
-    assert (experiment.formulation, experiment.alpha, options.num_seeds) == ("pal", 0.25, 3)
+    assert (experiment.formulation, experiment.game.loss, options.num_seeds) == ("pal", "kl", 3)
+    noisy, _ = parse_train(["mal_random_noise", "--alpha", "0.25"])
+    assert (noisy.formulation, noisy.game.alpha) == ("mal_random_noise", 0.25)
     assert isinstance(experiment.leader, PPOOptions)
     assert (experiment.leader.learning_rate, experiment.leader.total_steps) == (1e-3, 50_000)
-    assert isinstance(experiment.follower, FitOptions)
-    assert experiment.follower.hidden == (64, 64)
+    assert isinstance(experiment.scheme.follower, FitOptions)
+    assert experiment.scheme.follower.hidden == (64, 64)
     poster, _ = parse_train(["mal"])
     assert isinstance(poster.leader, PPOOptions)
     assert (poster.leader.total_steps, poster.leader.discount) == (250_000, 1.0)
-    assert isinstance(poster.follower, PPOOptions)
-    assert poster.follower.actor_hidden == (8, 8, 8, 8)
+    assert isinstance(poster.scheme.follower, PPOOptions)
+    assert poster.scheme.follower.actor_hidden == (8, 8, 8, 8)
 
 
 def test_help_is_quick_and_names_every_hyper_parameter(capsys):
@@ -194,18 +209,40 @@ def test_help_is_quick_and_names_every_hyper_parameter(capsys):
     loaded = {line.split("|")[-1].strip() for line in done.stderr.splitlines()}
     assert not loaded & {"jax", "flax", "numpy", "scipy", "polars", "matplotlib", "wandb", "orbax.checkpoint"}
     with pytest.raises(SystemExit) as stop:
+        main(["train", "mal_random_noise", "--help"])
+    assert stop.value.code == 0
+    printed = capsys.readouterr().out
+    for flag in ("--alpha", "--leader.clip-range", "--leader.discount", "--follower.actor-hidden", "--wandb", "--out"):
+        assert flag in printed
+    with pytest.raises(SystemExit) as stop:
         main(["train", "pal", "--help"])
     assert stop.value.code == 0
     printed = capsys.readouterr().out
-    for flag in ("--alpha", "--leader.clip-range", "--leader.discount", "--follower.hidden", "--wandb", "--out"):
-        assert flag in printed
+    assert "--follower.hidden" in printed
+    assert "--alpha" not in printed
 
 
 def test_list_names_everything_in_one_line_each(capsys):
+    """In groups; programmes and presets may share a name, and so may presets of different kinds of games."""
     main(["list"])
-    printed = capsys.readouterr().out
-    for name in ("simple_mdp_2", "counterexample_2", *FORMULATIONS, "contextual", "poster", "fast"):
-        assert sum(line.strip().startswith(name + " ") for line in printed.splitlines()) == 1
+    groups: dict[str, list[str]] = {}
+    for line in capsys.readouterr().out.splitlines():
+        if line.startswith("  "):
+            groups[next(reversed(groups))].append(line.split()[0])
+        else:
+            groups[line.removesuffix(":")] = []
+    assert all(len(set(names)) == len(names) for names in groups.values())
+    assert groups["formulations"] == list(registry.formulations())
+    assert groups["schemes"] == list(registry.schemes())
+    assert groups["learners"] == list(registry.learners())
+    assert groups["programmes"] == list(registry.programmes())
+    assert {"simple_mdp_2", "counterexample_2"} < set(groups["tabular: worlds"])
+    assert {"prisoners_dilemma", "hidden_query"} < set(groups["matrix: worlds"])
+    assert {"poster", "fast"} < set(groups["tabular: presets"])
+    assert groups["matrix: presets"] == ["oracles_followers", "fast"]
+    everything = [name for names in groups.values() for name in names]
+    for name in ("simple_mdp_2", "counterexample_2", *registry.formulations(), "contextual"):
+        assert everything.count(name) == 1
 
 
 def test_scheme_and_learner_set_the_defaults_that_options_change():
@@ -213,22 +250,34 @@ def test_scheme_and_learner_set_the_defaults_that_options_change():
         "pal --scheme inner_outer --learner evolution --unroll 2 --leader.population-size 8 follower.learning_rate=0.2"
     )
     experiment, _ = parse_train(line.split())
-    assert (experiment.scheme, experiment.unroll) == ("inner_outer", 2)
+    assert (compose(experiment).scheme.name, experiment.scheme.unroll) == ("inner_outer", 2)
     assert isinstance(experiment.leader, EvolutionOptions)
     assert experiment.leader.population_size == 8
-    assert isinstance(experiment.follower, GradientOptions)
-    assert experiment.follower.learning_rate == 0.2
+    assert isinstance(experiment.scheme.follower, GradientOptions)
+    assert experiment.scheme.follower.learning_rate == 0.2
     practical, _ = parse_train(["mal", "--preset=practical", "--num-inner-steps", "3"])
-    assert (practical.data, practical.scheme, practical.num_inner_steps) == ("aggregated", "inner_outer", 3)
-    assert practical.loss == "kl"
+    assert (compose(practical).scheme.name, practical.scheme.num_inner_steps) == ("inner_outer", 3)
+    assert (practical.game.data, practical.game.loss) == ("aggregated", "kl")
 
 
-def test_theory_writes_its_counts(tmp_path, capsys):
+def test_theory_writes_its_counts(tmp_path, capsys, monkeypatch):
+    """Of worlds of one shape and family, and one short search; all of them, and the bounds, are test_bounds.py's."""
+    monkeypatch.setattr(check, "SHAPES", check.SHAPES[:1])
+    monkeypatch.setattr(check, "FAMILIES", {"dense": check.FAMILIES["dense"]})
+    monkeypatch.setattr(check, "_BATCH", 256)
+    searched, found = [], tightest("theorem_2", num_starts=16, num_steps=150)
+
+    def search(theorem, seed, discounts):
+        searched.append((theorem, discounts))
+        return found
+
+    monkeypatch.setattr("sbmrl.commands.theory.tightest", search)
     out = tmp_path / "theory"
     main(["theory", "--num-instances", "300", "--out", str(out)])
     summary = json.loads((out / "theory.json").read_text())
     assert summary["instances"] == 300
     assert set(summary["violations"]) == {"theorem_1_world", "theorem_1_model", "theorem_2"}
+    assert set(searched) == set(itertools.product(summary["violations"], ((0.0, 0.99), (0.9, 0.99))))
     assert not any(summary["violations"].values())
     assert summary["seconds"] > 0
     assert {path.name for path in out.iterdir()} == {"theory.json", "theory.md", "theory.svg", "theory.png"}
@@ -253,28 +302,38 @@ def test_a_run_of_another_scheme_can_be_read_back(tmp_path, capsys):
 
 @pytest.fixture(scope="module")
 def reproduced(tmp_path_factory):
-    """`sbmrl reproduce` with a tiny preset, once: the directory of its files."""
+    """`sbmrl reproduce` with a tiny preset, once: the directory of its files.
+
+    PAL has two stages; the three of MAL are those that compile fastest, and share what does not depend on the leader.
+    """
+
+    def tiny(name, formulation):
+        if formulation == "pal":
+            return tiny_experiment("pal", "contextual", "gradient")
+        void = {"allow_void": True} if formulation == "mal_agent_reward" else {}
+        return tiny_experiment(formulation, "exact", "gradient", follower__backup="hard", response="greedy", **void)
+
     out = tmp_path_factory.mktemp("runs") / "reproduced"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "preset", lambda name, formulation: tiny_experiment(formulation))
-        main(["reproduce", "--num-seeds", "3", "--out", str(out), "--wandb", "offline"])
+        patch.setattr(training, "preset", tiny)
+        main(["reproduce", "--num-seeds", "4", "--out", str(out), "--wandb", "offline"])
     return out
 
 
 def test_reproduce_leaves_all_files(reproduced):
     rows = json.loads((reproduced / "table.json").read_text())
     assert [row["formulation"] for row in rows] == list(POSTER_FORMULATIONS)
-    assert {row["poster"]["value"] for row in rows} == {0.97, 36.93, 36.74, 36.77}
+    assert {row["published"]["value"] for row in rows} == {0.97, 36.93, 36.74, 36.77}
     assert "| MAL + agent reward | 36.93 ± 0.57 |" in (reproduced / "table.md").read_text()
-    assert len(pl.read_parquet(reproduced / "results.parquet")) == 4 * 3
+    assert len(pl.read_parquet(reproduced / "results.parquet")) == 4 * 4
     page = (reproduced / "report" / "report.html").read_text(encoding="utf-8")
-    assert "Finished: 12 runs." in page
+    assert "Finished: 16 runs." in page
     (log,) = (reproduced / "wandb").glob("offline-run-*/*.wandb")
     assert b"report.html" in log.read_bytes()
     for name in POSTER_FORMULATIONS:
         run = reproduced / name
         config = json.loads((run / "config.json").read_text())
-        assert config["num_seeds"] == 3
+        assert config["num_seeds"] == 4
         assert config["experiment"]["formulation"] == name
         meta = json.loads((run / "meta.json").read_text())
         assert meta["packages"]["jax"].startswith("0.11")
@@ -283,11 +342,11 @@ def test_reproduce_leaves_all_files(reproduced):
         cell = {"formulation", "scheme", "learner", "env", "alpha", "loss", "agent_reward", "seed"}
         own = {"model_return", "fit", "fit_kl", "fit_brier", "random_fit", *Certificate._fields}
         assert set(RESULT_COLUMNS) | cell | own == set(results.columns)
-        assert results["seed"].to_list() == [0, 1, 2]
+        assert results["seed"].to_list() == [0, 1, 2, 3]
         np.testing.assert_allclose(results["regret"], results["optimal_return"] - results["exact_return"], atol=1e-5)
         curves = pl.read_parquet(run / "metrics.parquet")
-        assert set(curves["stage"]) == {"pretrain", "play"}
-        assert curves.filter(metric="exact_return").height == 2 * 3
+        assert set(curves["stage"]) == ({"pretrain", "play"} if name == "pal" else {"play"})
+        assert curves.filter(metric="exact_return").height == 2 * 4
         (log,) = (run / "wandb").glob("offline-run-*/*.wandb")
         logged = log.read_bytes()
         assert b"metrics.parquet" in logged  # the artifact
@@ -311,8 +370,8 @@ def test_draw_a_run_and_a_world(reproduced, tmp_path, capsys, monkeypatch):
         *("mdp_erg_det_2.svg", "mdp_erg_det_2.png"),
     }
     capsys.readouterr()
-    assert "run_seed: must be below the run's 3 seeds" in refused(
-        capsys, "draw", str(reproduced / "mal"), "--run-seed", "3"
+    assert "run_seed: must be below the run's 4 seeds" in refused(
+        capsys, "draw", str(reproduced / "mal"), "--run-seed", "4"
     )
     assert "must be the directory of one run" in refused(capsys, "draw", str(reproduced))
 
@@ -356,7 +415,7 @@ def test_every_trial_of_the_wandb_sweep_is_a_command_that_is_accepted():
     values = [f"--{name}={range_['min']}" for name, range_ in sweep["parameters"].items()]  # as the agent writes them
     line = [word for given in line for word in (values if given == "${args}" else [given])]
     experiment, options = parse_train(line)
-    assert (experiment.alpha, experiment.leader.learning_rate, options.wandb) == (0.0, 1e-4, "online")
+    assert (experiment.game.alpha, experiment.leader.learning_rate, options.wandb) == (0.0, 1e-4, "online")
 
 
 def test_the_batch_script_is_sound_and_its_command_accepted(tmp_path):

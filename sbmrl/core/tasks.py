@@ -12,7 +12,7 @@ from sbmrl.core.learner import Task
 from sbmrl.core.options import GameOptions
 from sbmrl.core.oracles import Oracle
 from sbmrl.core.payoffs import exact_payoff
-from sbmrl.core.problems import follower_problem, leader_problem, leader_view
+from sbmrl.core.problems import Leaders, follower_problem, leader_problem, leader_view
 
 
 def leader_task(
@@ -70,13 +70,17 @@ def follower_task(
     """
     seat, prior = game.seats[formulation.follower], game.priors[formulation.leader]
     size = 0 if describe is None else jax.eval_shape(lambda key: describe(prior(key)), jax.random.key(0)).shape[0]
+
+    def problem(leaders: Leaders) -> Environment:  # likewise not made for followers of exact payoffs
+        return follower_problem(game, formulation, describe)(leaders)
+
     return Task(
         game,
         formulation.follower,
         seen=seat.queries,
         played=seat.queries,
         context_size=size,
-        problem=follower_problem(game, formulation, describe),
+        problem=problem,
         payoff=lambda profile: exact_payoff(game.payoffs, formulation.follower_wants, profile),
         num_steps=game.horizon,
     )

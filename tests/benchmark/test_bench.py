@@ -18,7 +18,8 @@ from sbmrl.sweep import execute, memory
 pytestmark = pytest.mark.xdist_group("cli")
 
 
-CONTEXTUAL = tiny_experiment("pal", "contextual", "gradient", num_records=4)  # of those with two stages the smallest
+# Of those with two stages the smallest; a record of it is one of those that test_cli.py runs, in the same worker.
+CONTEXTUAL = tiny_experiment("pal", "contextual", "gradient", num_records=4, leader__num_updates=8)
 
 
 @pytest.fixture

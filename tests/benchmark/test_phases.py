@@ -6,7 +6,7 @@ from conftest import tiny_experiment
 from jax.extend.core import jaxprs_in_params
 from jax.interpreters import partial_eval
 
-from sbmrl.benchmark import counts
+from sbmrl.benchmark import counts, phases
 from sbmrl.benchmark.ceilings import Ceilings
 from sbmrl.benchmark.phases import WHOLE, Phase, measure_phases
 from sbmrl.benchmark.sides import PHASES, STAGES, make_side
@@ -75,19 +75,13 @@ def test_sizes_are_those_of_the_parameters_and_the_trajectory(name):
 
 @pytest.mark.parametrize("name", STAGES)
 def test_phases_put_together_are_the_update(name):
-    experiment = tiny_experiment("mal")
-    mdp = make_world(experiment.env)
-    side, program = make_side(experiment, mdp, name), make_program(experiment, mdp)
-    state, key = jax.jit(program.init)(jax.random.key(1), {}), jax.random.key(2)
-
-    def in_phases(key, state):
-        running, trajectory = side.rollout(key, state)
-        params, optimizer_state, _ = side.update(key, state, side.advantage(state, trajectory))
-        return params, optimizer_state, running
-
-    own = getattr(jax.jit(side.whole)(key, state), name)
+    """Each a program of its own, those that are timed."""
+    programs, state, _ = phases._prepare(tiny_experiment("mal"), name, num_seeds=5)
+    running, trajectory = programs["rollout"](state)
+    params, optimizer_state, _ = programs["update"](state, trajectory, programs["advantage"](state, trajectory))
+    own = getattr(programs[WHOLE](state), name)
     for expected, found in zip(
-        jax.tree.leaves(tuple(own)), jax.tree.leaves(jax.jit(in_phases)(key, state)), strict=True
+        jax.tree.leaves(tuple(own)), jax.tree.leaves((params, optimizer_state, running)), strict=True
     ):
         assert (expected == found).all()
 
