@@ -3,7 +3,6 @@
 python experiments/alpha_sweep.py
 """
 
-import dataclasses
 import itertools
 from typing import Any
 
@@ -13,26 +12,25 @@ from common import Clock, clean, finals, fooled, random_worlds, repeated, save, 
 from matplotlib.figure import Figure
 
 import sbmrl
-from sbmrl.core.options import ExactOptions, GradientOptions
+from sbmrl.games.tabular.options import PlanOptions
+from sbmrl.learners.gradient import GradientOptions
 
 ALPHAS = np.concatenate([[0.0], np.linspace(0.05, 0.95, 19), [0.99, 0.999, 1.0]])
 SEEDS, NUM_RANDOM = 64, 256
 REPAIRS = {
     "agent reward in the world": ("mal_agent_reward", "world", "#0072b2"),
     "agent reward in the model": ("mal_agent_reward", "model", "#d55e00"),
-    "random noise": ("mal_random_noise", "world", "#009e73"),
+    "random noise": ("mal_random_noise", "", "#009e73"),
 }
 
 
 def sweep(formulation: str, agent_reward: str, loss: str, on_random: bool) -> list[dict[str, Any]]:
     """The share fooled at each α, leaders starting at random: all α and worlds in one compiled program."""
-    experiment = dataclasses.replace(
-        sbmrl.preset("poster", formulation, "exact"),
-        agent_reward=agent_reward,
-        loss=loss,
-        leader=GradientOptions(initial="random"),
-        follower=ExactOptions(backup="soft"),
+    experiment = sbmrl.preset("poster", formulation, "exact").replace(
+        loss=loss, leader=GradientOptions(initial="random"), follower=PlanOptions(backup="soft")
     )
+    if agent_reward:
+        experiment = experiment.replace(agent_reward=agent_reward)
     worlds = random_worlds(NUM_RANDOM) if on_random else repeated(stacked(["simple_mdp_2"]), SEEDS)
     count = len(worlds.initial)
     metrics = finals(experiment, repeated(worlds, len(ALPHAS)), {"alpha": jnp.tile(jnp.asarray(ALPHAS), count)})

@@ -1,6 +1,5 @@
 """What the experiments share: many worlds in one program, sampled fractions with intervals, figures."""
 
-import dataclasses
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -56,7 +55,7 @@ def finals(
 ) -> dict[str, np.ndarray]:
     """The final metrics `[N]` of one seed in each of N stacked worlds; `hyper` may hold `[N]` arrays."""
     # A run here is read once, at its end: no curve, no sampled episodes beyond one.
-    small = dataclasses.replace(experiment, num_records=1, num_random_leaders=1, num_eval_episodes=1)
+    small = experiment.replace(num_records=1, num_random_leaders=1, num_eval_episodes=1)
     count = len(worlds.initial)
     mesh = make_mesh(jax.local_devices())
     padded = -(-count // mesh.size) * mesh.size

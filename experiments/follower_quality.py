@@ -3,7 +3,6 @@
 python experiments/follower_quality.py
 """
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ from common import Clock, clean, finals, fooled, repeated, save, stacked
 from matplotlib.figure import Figure
 
 import sbmrl
-from sbmrl.core.options import GradientOptions, PPOOptions
+from sbmrl.learners.gradient import GradientOptions
 
 SEEDS = 64
 BUDGETS = (2_048, 10_240, 30_720, 81_920, 250_000)
@@ -19,11 +18,11 @@ BUDGETS = (2_048, 10_240, 30_720, 81_920, 250_000)
 
 def run(budget: int, initial: str) -> dict[str, Any]:
     """MAL with a gradient leader and a follower pretrained for `budget` steps; and one that best-responds."""
-    experiment = sbmrl.preset("poster", "mal", "contextual", "gradient")
-    assert isinstance(experiment.follower, PPOOptions)
-    follower = dataclasses.replace(experiment.follower, total_steps=budget)
-    leader = GradientOptions(initial="random" if initial == "random" else "uniform")
-    experiment = dataclasses.replace(experiment, follower=follower, leader=leader, loss="brier")
+    experiment = sbmrl.preset("poster", "mal", "contextual", "gradient").replace(
+        follower__total_steps=budget,
+        leader=GradientOptions(initial="random" if initial == "random" else "uniform"),
+        loss="brier",
+    )
     metrics = finals(experiment, repeated(stacked(["simple_mdp_2"]), SEEDS))
     gap = metrics["follower_gap_true"]
     return {

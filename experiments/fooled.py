@@ -3,7 +3,6 @@
 python experiments/fooled.py
 """
 
-import dataclasses
 import itertools
 from typing import Any
 
@@ -12,23 +11,27 @@ from common import finals as final_metrics
 from matplotlib.figure import Figure
 
 import sbmrl
-from sbmrl.core.formulation import FORMULATIONS, POSTER_FORMULATIONS
-from sbmrl.core.options import EvolutionOptions, ExactOptions, GradientOptions
+from sbmrl.games.tabular import formulations
+from sbmrl.games.tabular.options import PlanOptions
+from sbmrl.games.tabular.programme import FORMULATIONS
+from sbmrl.learners.evolution import EvolutionOptions
+from sbmrl.learners.gradient import GradientOptions
 
 NUM_RANDOM, NUM_CONTEXTUAL, SEEDS = 1000, 200, 64
 INITIALS = ("uniform", "random", "truth")
 LOSSES = ("kl", "brier")
+TITLES = {row.name: row.title for row in formulations.FORMULATIONS}
 
 
 def experiment(formulation: str, scheme: str, learner: str, initial: str, loss: str) -> sbmrl.Experiment:
     """The preset of a cell, with the same response for every formulation: one that agent reward can move."""
     cell = sbmrl.preset("fast" if scheme == "contextual" else "poster", formulation, scheme, learner)
     options = EvolutionOptions(num_updates=200, population_size=16) if learner == "evolution" else GradientOptions()
-    cell = dataclasses.replace(cell, loss=loss, leader=dataclasses.replace(options, initial=initial))
-    if scheme == "exact" and learner == "gradient":
-        cell = dataclasses.replace(cell, follower=ExactOptions(backup="soft"))
+    cell = cell.replace(loss=loss, leader=options).replace(leader__initial=initial)
+    if scheme == "exact" and learner == "gradient" and isinstance(cell.scheme.follower, PlanOptions):
+        cell = cell.replace(follower=PlanOptions(backup="soft"))
     if scheme == "inner_outer":
-        cell = dataclasses.replace(cell, unroll=cell.num_inner_steps)
+        cell = cell.replace(unroll=cell.scheme.num_inner_steps)
     return cell
 
 
@@ -43,7 +46,7 @@ def on_random_worlds(clock: Clock) -> list[dict[str, Any]]:
     rows = []
     jobs = [(cell, NUM_RANDOM) for cell in cells()]
     jobs += [(("contextual", "gradient", "uniform", loss), NUM_CONTEXTUAL) for loss in LOSSES]
-    for (cell, count), formulation in itertools.product(jobs, POSTER_FORMULATIONS):
+    for (cell, count), formulation in itertools.product(jobs, FORMULATIONS):
         metrics = final_metrics(experiment(formulation, *cell), random_worlds(count))
         keys = ("scheme", "learner", "initial", "loss")
         row: dict[str, Any] = dict(zip(keys, cell, strict=True)) | {
@@ -60,7 +63,7 @@ def on_random_worlds(clock: Clock) -> list[dict[str, Any]]:
 def on_named_worlds(clock: Clock) -> list[dict[str, Any]]:
     """64 runs in each named world: exact response, gradient leader, uniform and random start, KL."""
     rows = []
-    for formulation, initial, names in itertools.product(POSTER_FORMULATIONS, ("uniform", "random"), GROUPS):
+    for formulation, initial, names in itertools.product(FORMULATIONS, ("uniform", "random"), GROUPS):
         metrics = final_metrics(
             experiment(formulation, "exact", "gradient", initial, "kl"), repeated(stacked(names), SEEDS)
         )
@@ -78,7 +81,7 @@ def draw(rows: list[dict[str, Any]]) -> Figure:
     groups = [("exact", "gradient"), ("implicit", "gradient"), ("inner_outer", "gradient"), ("exact", "evolution")]
     groups.append(("contextual", "gradient"))
     colours = {"uniform": "#0072b2", "random": "#e69f00", "truth": "#009e73"}
-    for axes, formulation in zip(panels, POSTER_FORMULATIONS, strict=True):
+    for axes, formulation in zip(panels, FORMULATIONS, strict=True):
         for (place, group), (shift, initial) in itertools.product(
             enumerate(groups), zip((-0.26, 0.0, 0.26), INITIALS, strict=True)
         ):
@@ -91,7 +94,7 @@ def draw(rows: list[dict[str, Any]]) -> Figure:
                 marker = "o" if row["loss"] == "kl" else "D"
                 style = {"color": colours[initial], "fmt": marker, "ms": 5, "capsize": 2, "lw": 1}
                 axes.errorbar(place + shift + offset, share["value"], yerr=error, **style)
-        axes.set_title(FORMULATIONS[formulation].title, fontsize=10)
+        axes.set_title(TITLES[formulation], fontsize=10)
         axes.set_ylim(-0.03, 1.03)
         axes.set_xticks(range(len(groups)), [f"{scheme}\n{learner}" for scheme, learner in groups], fontsize=8)
         axes.grid(axis="y", lw=0.4, alpha=0.5)
@@ -109,12 +112,12 @@ def to_markdown(named: list[dict[str, Any]]) -> str:
     """Fooled seeds of 64 by world, uniform / random start."""
     worlds = [name for group in GROUPS for name in group]
     lines = [
-        "| world | " + " | ".join(FORMULATIONS[name].title for name in POSTER_FORMULATIONS) + " |",
-        "|---" * (1 + len(POSTER_FORMULATIONS)) + "|",
+        "| world | " + " | ".join(TITLES[name] for name in FORMULATIONS) + " |",
+        "|---" * (1 + len(FORMULATIONS)) + "|",
     ]
     for world in worlds:
         entries = []
-        for formulation in POSTER_FORMULATIONS:
+        for formulation in FORMULATIONS:
             own = [row for row in named if (row["world"], row["formulation"]) == (world, formulation)]
             entries.append(" / ".join(f"{row['fooled']['value']:.0%}" for row in own))
         lines.append(f"| `{world}` | " + " | ".join(entries) + " |")

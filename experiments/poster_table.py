@@ -11,9 +11,10 @@ import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
-from sbmrl.core.formulation import FORMULATIONS
-from sbmrl.report.table import POSTER
+from sbmrl.games.tabular.display import POSTER
+from sbmrl.games.tabular.formulations import FORMULATIONS
 
+TITLES = {row.name: row.title for row in FORMULATIONS}
 FOOLED, FINE, REFERENCE = "#d55e00", "#0072b2", "#222222"
 
 
@@ -39,7 +40,7 @@ def draw(results: pl.DataFrame) -> Figure:
     axes.text(optimum - 0.4, len(order) - 0.45, f"optimum {optimum:.2f}", ha="right", fontsize=8)
     axes.axvline(uniform, color=REFERENCE, lw=0.8, ls=":")
     axes.text(uniform + 0.4, len(order) - 0.45, f"uniform policy {uniform:.2f}", fontsize=8)
-    axes.set_yticks(range(len(order)), [FORMULATIONS[name].title for name in reversed(order)])
+    axes.set_yticks(range(len(order)), [TITLES[name] for name in reversed(order)])
     axes.set_ylim(-0.6, len(order) - 0.2)
     axes.set_xlim(-1, 47)
     axes.set_xticks(range(0, 40, 5))

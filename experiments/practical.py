@@ -3,14 +3,14 @@
 python experiments/practical.py
 """
 
-import dataclasses
 from typing import Any
 
 from common import Clock, clean, finals, fooled, random_worlds, repeated, save, stacked
 from matplotlib.figure import Figure
 
 import sbmrl
-from sbmrl.core.options import GradientOptions
+from sbmrl.games.tabular.options import TabularOptions
+from sbmrl.learners.gradient import GradientOptions
 
 SEEDS, NUM_RANDOM = 64, 256
 RANDOM_START = GradientOptions(learning_rate=0.05, initial="random")
@@ -37,9 +37,12 @@ def run(formulation: str, changes: dict[str, Any], on_random: bool) -> dict[str,
     if formulation == "pal":  # the leader is the policy there: the model that starts at random is the follower
         changes = {("follower" if name == "leader" else name): value for name, value in changes.items()}
         if "unroll" in changes:
-            changes["unroll"] = experiment.num_inner_steps
+            changes["unroll"] = experiment.scheme.num_inner_steps
+    if changes.get("data") == "own":  # then nothing can be said of aggregated data
+        fields = ("num_initial_transitions", "num_new_transitions", "buffer_size")
+        changes |= {name: getattr(TabularOptions, name) for name in fields}
     worlds = random_worlds(NUM_RANDOM) if on_random else repeated(stacked(["simple_mdp_2"]), SEEDS)
-    return fooled(finals(dataclasses.replace(experiment, **changes), worlds))
+    return fooled(finals(experiment.replace(**changes), worlds))
 
 
 def draw(rows: list[dict[str, Any]]) -> Figure:

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -34,7 +35,9 @@ def forgetful(monkeypatch):
 
 
 def _snapshot():
-    kept = [(each, dict(each)) for each in (*registry._parts.values(), registry._origins, registry._by_options)]
+    kept: list[tuple[Any, Any]] = [
+        (each, dict(each)) for each in (*registry._parts.values(), registry._origins, registry._by_options)
+    ]
     kept.append((plugins._loaded, dict(plugins._loaded)))
 
     def forget():

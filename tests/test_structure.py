@@ -110,7 +110,7 @@ def test_nobody_compares_a_kind_of_game_by_its_name_but_itself():
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Compare):
                 words = {leaf.value for leaf in ast.walk(node) if isinstance(leaf, ast.Constant)}
-                for kind in words & set(KINDS):
+                for kind in set(KINDS) & words:
                     assert path.is_relative_to(ROOT / "games" / kind), f"{path}:{node.lineno}"
 
 

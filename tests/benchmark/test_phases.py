@@ -15,6 +15,8 @@ from sbmrl.experiment.program import make_program
 from sbmrl.games.tabular.mdp import make_world
 from sbmrl.learners.ppo import PPOOptions
 
+pytestmark = pytest.mark.xdist_group("phases")  # so that one worker compiles what two tests run
+
 CASES = [(name, side) for name in ("mal", "mal_random_noise") for side in STAGES] + [("pal", "leader")]
 
 

@@ -4,6 +4,7 @@ import functools
 from typing import Any, cast
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import tiny_experiment
@@ -118,7 +119,7 @@ def test_the_practical_loop_aggregates_its_data(formulation):
     def run(key):
         states = [program.init(key, {})]
         for number in range(2):
-            states.append(program.stages[0].record(key, {}, states[-1], number)[0])
+            states.append(program.stages[0].record(key, {}, states[-1], jnp.int32(number))[0])
         return [state.data["data"].sum() for state in states], program.finish(key, {}, states[-1]).metrics["finite"]
 
     collected, finite = run(key)

@@ -12,11 +12,10 @@ import rlax
 from sbmrl.core.environment import Environment
 from sbmrl.core.game import Head
 from sbmrl.core.gymnax_adapter import from_gymnax
-from sbmrl.core.options import PPOOptions
 from sbmrl.core.players import MultiLayerPerceptron, Table, actor_critic
 from sbmrl.games.tabular.closed_forms import finite_horizon_optimum
 from sbmrl.games.tabular.mdp import make_world, tabular_environment
-from sbmrl.learners.ppo import Samples, generalized_advantage_estimation, ppo, surrogate_loss
+from sbmrl.learners.ppo import PPOOptions, Samples, generalized_advantage_estimation, ppo, surrogate_loss
 
 SMALL = PPOOptions(num_environments=8, num_steps=32, minibatch_size=64, num_epochs=4, learning_rate=3e-3)
 

@@ -89,7 +89,7 @@ def test_a_kind_of_game_adds_its_own_to_a_row_and_what_nobody_published_has_no_c
     assert row["published"] is None
     assert not {"alpha", "loss", "agent_reward", "certificate"} & set(row)
     tabular = make_row(results([36.45, 36.45]), seconds=1.0)
-    assert {"alpha", "loss", "agent_reward", "certificate"} & set(tabular) == {"loss", "agent_reward", "alpha", "certificate"}
+    assert {"alpha", "loss", "agent_reward", "certificate"} <= set(tabular)
     assert "poster" not in columns([row])
     assert columns([row, tabular])[1] == "poster"
     assert [cells(one, [row, tabular])[1] for one in (row, tabular)] == ["–", "0.97 ± 0.05"]

@@ -148,7 +148,7 @@ def test_open_rows_lead_to_the_best_or_the_worst_next_state():
     def compute():
         mdp = random_mdp(jax.random.key(5), 3, 2, horizon=2)
         policy = random_rows(jax.random.key(6), (3, 2))
-        chosen = jnp.stack([extreme_rows(mdp, known, policy, sign) for sign in (1.0, -1.0)])
+        chosen = jnp.stack([extreme_rows(mdp, jnp.asarray(known), policy, sign) for sign in (1.0, -1.0)])
         candidates = jax.vmap(lambda row: mdp.transition.at[0, 1].set(row))(jnp.eye(3))
         value = jax.vmap(lambda transition: finite_horizon_return(with_transition(mdp, transition), policy))
         return mdp.transition, chosen, value(chosen), value(candidates)

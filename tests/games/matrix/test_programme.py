@@ -47,9 +47,9 @@ def test_every_scheme_and_learner_fits_a_matrix_game(scheme, learner):
         ({"scheme": ImplicitOptions(SoftOptions())}, "scheme: implicit has no closed form for the follower of matrix"),
         ({"data": "aggregated"}, "field: 'data' is unknown"),
         ({"context": "probabilities"}, "context: must be answers for a leader by ppo, which learns from its answers"),
-        ({"follower": QLearningOptions()}, "follower: must learn by ppo or policy_gradient in matrix_game with context"),
-        ({"scheme": ExactOptions(PlanOptions("soft"))}, "follower: matrix_game with exact needs ReplyOptions, got Plan"),
-        ({"scheme": ExactOptions(ConditionalsOptions(num_transitions=5))}, "needs ReplyOptions, got ConditionalsOption"),
+        ({"follower": QLearningOptions()}, "follower: must learn by ppo or policy_gradient in matrix"),
+        ({"scheme": ExactOptions(PlanOptions("soft"))}, "matrix_game with exact needs ReplyOptions, got Plan"),
+        ({"scheme": ExactOptions(ConditionalsOptions(num_transitions=5))}, "needs ReplyOptions, got Conditionals"),
         ({"scheme": InnerOuterOptions(QLearningOptions(num_episodes=0))}, "follower.num_episodes"),
         ({"scheme": InnerOuterOptions(QLearningOptions(exploration=1.5))}, "follower.exploration"),
         ({"leader": EvolutionOptions(num_episodes=-1)}, "leader.num_episodes: must be a whole number of at least 0"),
@@ -101,6 +101,7 @@ def test_a_matrix_game_runs_with_it(scheme, learner, changes):
         assert float(metrics["regret"]) >= -1e-5
 
 
+@pytest.mark.xdist_group("hidden_query")  # so that one worker compiles what both have in common
 @pytest.mark.parametrize("hidden", [False, True])
 def test_ppo_finds_the_optimum_of_the_hidden_query_game_unless_its_queries_are_hidden(hidden):
     """Action 0 is dominant but costs all of the follower's good will: 7.5 with the queries, −2.5 without."""

@@ -29,7 +29,9 @@ def drawn():
     """Family -> 400 instances of it."""
     with jax.enable_x64(True):
         keys = jax.random.split(jax.random.key(0), 400)
-        draw = jax.jit(lambda keys: {f: jax.vmap(lambda k: FAMILIES[f](Draws(k, *SHAPES[0])))(keys) for f in FAMILIES})
+        draw = jax.jit(
+            lambda keys: {f: jax.vmap(lambda k, f=f: FAMILIES[f](Draws(k, *SHAPES[0])))(keys) for f in FAMILIES}
+        )
         return jax.device_get(draw(keys))
 
 
