@@ -18,6 +18,7 @@ from sbmrl.commands import training
 from sbmrl.commands.parsing import parse_sweep, parse_train
 from sbmrl.core import registry
 from sbmrl.core.experiment import compose
+from sbmrl.core.options import settings
 from sbmrl.games.tabular.programme import FORMULATIONS as POSTER_FORMULATIONS
 from sbmrl.games.tabular.theory import check
 from sbmrl.games.tabular.theory.bounds import Certificate
@@ -60,6 +61,8 @@ ALPHA = "alpha belongs to the formulations mal_agent_reward, mal_random_noise"
         ("train mal_random_noise --alpha 1.5", "alpha: must be in [0, 1], got 1.5"),
         ("train mal_random_noise --alpha nan", "alpha: must be in [0, 1], got nan"),
         ("train mal_random_noise --alpha x", "--alpha"),
+        ("train mal --leader.actor-hidden 8 x", "--leader.actor-hidden"),
+        ("bench --num-seeds x", "--num-seeds"),
         ("train mal_random_noise --alpa 1", "did you mean --alpha"),
         ("train mal --alpha 0.5", f"alpha: has no meaning here; {ALPHA}"),
         ("train mal alpha=0.5", f"alpha: has no meaning here; {ALPHA}"),
@@ -124,7 +127,7 @@ ALPHA = "alpha belongs to the formulations mal_agent_reward, mal_random_noise"
             "train mal --scheme exact --learner evolution --follower.tie-breaking best",
             "tie-breaking: 'best' is unknown",
         ),
-        ("train mal --scheme exact --follower.tie-breaking lowest", "must be lowest with soft backups"),
+        ("train mal --scheme exact --follower.tie-breaking optimistic", "must be lowest with soft backups"),
         ("train mal --scheme exact --unroll 2", "has no meaning here; unroll belongs to the scheme inner_outer"),
         ("train mal --learner policy_gradient --leader.clip-range 0.1", "leader.clip_range belongs to the learner ppo"),
         ("train mal --buffer-size 10", "buffer_size: must be 100000 unless data is aggregated"),
@@ -261,6 +264,26 @@ def test_scheme_and_learner_set_the_defaults_that_options_change():
     practical, _ = parse_train(["mal", "--preset=practical", "--num-inner-steps", "3"])
     assert (compose(practical).scheme.name, practical.scheme.num_inner_steps) == ("inner_outer", 3)
     assert (practical.game.data, practical.game.loss) == ("aggregated", "kl")
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        (
+            "mal --scheme exact --follower.backup hard --follower.tie-breaking optimistic",
+            {"tie_breaking": "optimistic"},
+        ),
+        ("mal --scheme inner_outer --data aggregated --buffer-size 1000", {"data": "aggregated", "buffer_size": 1000}),
+        (
+            "mal --learner evolution --leader.num-episodes 2 --context answers",
+            {"num_episodes": 2, "context": "answers"},
+        ),
+    ],
+)
+def test_what_one_option_gives_a_meaning_another_can_set(line, says):
+    experiment, _ = parse_train(line.split())
+    values = {setting.name.rpartition(".")[2]: setting.value for setting in settings(experiment)}
+    assert says.items() <= values.items()
 
 
 def test_theory_writes_its_counts(tmp_path, capsys, monkeypatch):

@@ -5,7 +5,7 @@ Preset, scheme, learner and plug-ins are looked at before all other words, becau
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,7 +28,7 @@ from sbmrl.commands.options import (
 from sbmrl.commands.words import bare, parse, take
 from sbmrl.core import registry
 from sbmrl.core.experiment import Experiment, compose
-from sbmrl.core.options import hints_of, require_count, settings
+from sbmrl.core.options import hints_of, require_count
 from sbmrl.core.parts import Composition
 from sbmrl.errors import require, require_known
 from sbmrl.experiment.checks import check, unused
@@ -132,25 +132,23 @@ def _parse_run(told: str, run: RunOptions, formulation: str, arguments: Sequence
     defaults = preset(name, formulation, chosen.scheme, chosen.learner)
     composition = compose(defaults)
     shown = Choices(name, composition.scheme.name, composition.leader.name)
-    told, hidden = f"{told} Preset, scheme and learner set every default shown here.", _hidden(composition)
+    asks_help = any(flag in rest for flag in HELP)  # else an option may give another one a meaning, and `check` decides
+    hidden = _hidden(composition) if asks_help else ()
+    told = f"{told} Preset, scheme and learner set every default shown here."
     command, default = _command(told, shown, run, composition, hidden)
-    parsed = parse(command, rest, f"{program} {formulation}", default, hidden)
+    parsed = parse(command, rest, f"{program} {formulation}", default)
     check_run(parsed.run)
     return check(_experiment(defaults, parsed)), parsed.run
 
 
-def _hidden(composition: Composition) -> dict[str, str]:
-    """The fields that cannot be set to anything else, and what must hold of them."""
-    defaults = {setting.name: setting.default for setting in settings(composition.experiment)}
-    found = {name: f"must be {defaults[name]} {why}" for name, why in unused(composition).items() if name in defaults}
+def _hidden(composition: Composition) -> set[str]:
+    """The fields that --help leaves out: with everything else as it stands they can have one value only."""
     heard = composition.leader.heard(composition.experiment.leader)
-    if len(heard) == 1:
-        found["context"] = f"must be {heard[0]} for a leader by {composition.leader.name}"
-    return found
+    return {*unused(composition), *(["context"] if len(heard) == 1 else [])}
 
 
 def _command(
-    told: str, choices: Choices, run: RunOptions, composition: Composition, hidden: Mapping[str, str]
+    told: str, choices: Choices, run: RunOptions, composition: Composition, hidden: Collection[str]
 ) -> tuple[type, Any]:
     """What tyro is to parse: a class with a group for each part, of what applies to it alone, and its defaults."""
     experiment = composition.experiment
@@ -184,7 +182,7 @@ def _told(name: str, summary: str) -> Any:
     return tyro.conf.arg(help=f"{name}: {summary}")
 
 
-def _shown(options: Any, hidden: Mapping[str, str], prefix: str = "", changed: dict[str, Any] | None = None) -> type:
+def _shown(options: Any, hidden: Collection[str], prefix: str = "", changed: dict[str, Any] | None = None) -> type:
     """The class of options without the fields that have no meaning in the run."""
     kind = type(options)
     names = [field.name for field in dataclasses.fields(options) if prefix + field.name in hidden]

@@ -8,8 +8,7 @@ import dataclasses
 import difflib
 import re
 import typing
-from collections.abc import Iterable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import tyro
@@ -21,14 +20,8 @@ from sbmrl.errors import InputError, require_known
 from sbmrl.experiment.belonging import belonging
 
 
-def parse(
-    config: type,
-    arguments: Sequence[str],
-    program: str,
-    default: Any = None,
-    reasons: Mapping[str, str] = MappingProxyType({}),
-) -> Any:
-    """All of the arguments; `reasons` say of fields that have no meaning here what must hold instead.
+def parse(config: type, arguments: Sequence[str], program: str, default: Any = None) -> Any:
+    """All of the arguments.
 
     Raises:
         InputError: an unknown option, with the nearest known one, or a value of the wrong type.
@@ -36,7 +29,7 @@ def parse(
     before = ["", *arguments]  # the value of --cluster-options is itself written as name=value
     words = [a if b == "--cluster-options" else _as_flag(a) for a, b in zip(arguments, before, strict=False)]
     kwargs = {} if default is None else {"default": default}
-    with refusals.on_parse_error(lambda event: _refuse(event, config, program, reasons)):
+    with refusals.on_parse_error(lambda event: _refuse(event, config, program)):
         return tyro.cli(config, args=words, prog=program, **kwargs)
 
 
@@ -46,7 +39,7 @@ def take(config: type, arguments: Sequence[str], program: str) -> tuple[Any, lis
     Raises:
         InputError: an option without its value.
     """
-    with refusals.on_parse_error(lambda event: _refuse(event, config, program, {})):
+    with refusals.on_parse_error(lambda event: _refuse(event, config, program)):
         return tyro.cli(config, args=list(arguments), prog=program, return_unknown_args=True, add_help=False)
 
 
@@ -55,17 +48,17 @@ def _as_flag(argument: str) -> str:
     return f"--{argument}" if re.match(r"[A-Za-z_][\w.-]*=", argument) else argument
 
 
-def _refuse(event: refusals.ParseErrorEvent, config: type, program: str, reasons: Mapping[str, str]) -> None:
-    reason = _reason(event, config, reasons)
+def _refuse(event: refusals.ParseErrorEvent, config: type, program: str) -> None:
+    reason = _reason(event, config)
     if reason is not None:
         raise InputError(f"{reason} (see `{program} --help`)")
 
 
-def _reason(event: refusals.ParseErrorEvent, config: type, reasons: Mapping[str, str]) -> str | None:
+def _reason(event: refusals.ParseErrorEvent, config: type) -> str | None:
     """What is wrong in one line; None for a refusal that this program does not know, which tyro then prints."""
     match event:
         case refusals.UnrecognizedArgs():
-            return _unknown(event.tokens[0], _flags(config), reasons)
+            return _unknown(event.tokens[0], _flags(config))
         case refusals.InvalidChoice():
             require_known(event.value, event.argument.display_name(), event.choices)
         case refusals.BadValue():
@@ -74,16 +67,15 @@ def _reason(event: refusals.ParseErrorEvent, config: type, reasons: Mapping[str,
             missing = [context.arg.get_invocation_text()[1].as_str_no_ansi() for context in event.missing_arguments]
             return f"{', '.join(missing)}: must be given, got nothing"
         case refusals.InstantiationFailure():
-            return " ".join(event.message.split())
+            where = "" if event.argument is None else f"{event.argument.display_name()}: "
+            return where + " ".join(event.message.split())
     return None
 
 
-def _unknown(token: str, flags: Iterable[str], reasons: Mapping[str, str]) -> str:
-    """An option that this command does not have: why not, which part it belongs to, or what it is like."""
+def _unknown(token: str, flags: Iterable[str]) -> str:
+    """An option that this command does not have: which part it belongs to, or what it is like."""
     name = token.lstrip("-").partition("=")[0]
     field = name.replace("-", "_")
-    if field in reasons:
-        return f"{field}: {reasons[field]}"
     if belonging(field):
         return f"{field}: has no meaning here; {belonging(field)}"
     nearest = difflib.get_close_matches(name.replace("_", "-"), list(flags), n=2, cutoff=0.6)
