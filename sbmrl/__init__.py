@@ -7,6 +7,8 @@ import importlib
 import sys
 from typing import TYPE_CHECKING
 
+from sbmrl.core.version import VERSION
+
 if sys.version_info < (3, 12):  # noqa: UP036  # a checkout on the path bypasses the installer's own check
     raise ImportError(f"sbmrl needs Python 3.12 or newer, as jax 0.11 does; this is Python {sys.version.split()[0]}")
 
@@ -106,7 +108,7 @@ __all__ = [
     "register",
     "run_plan",
 ]
-__version__ = "0.1.0"
+__version__ = VERSION
 
 
 def __getattr__(name: str) -> object:

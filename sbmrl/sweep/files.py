@@ -18,8 +18,8 @@ from typing import Any
 import jax
 import polars as pl
 
-from sbmrl import __version__
 from sbmrl.core.files import write_json
+from sbmrl.core.version import VERSION
 from sbmrl.errors import InputError, require
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "distrax", "orbax-checkpoint", "numpy", "polars", "wandb")
@@ -56,7 +56,7 @@ def describe_machine() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {"sbmrl": __version__} | {name: importlib.metadata.version(name) for name in _PACKAGES},
+        "packages": {"sbmrl": VERSION} | {name: importlib.metadata.version(name) for name in _PACKAGES},
         "devices": [f"{device.platform}:{device.device_kind}" for device in jax.devices()],
         "git": _git_state(),
     }

@@ -1,0 +1,3 @@
+"""The version of sbmrl."""
+
+VERSION = "0.1.0"
