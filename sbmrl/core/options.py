@@ -131,7 +131,7 @@ def with_values(options: Any, values: Mapping[str, Any]) -> Any:
     Raises:
         InputError: a name that is no field, with the nearest one that is.
     """
-    known = {setting.name for setting in settings(options)}
+    known = [setting.name for setting in settings(options)]
     for name in values:
         require_known(name, "field", known)
     return _replaced(options, values, "")
