@@ -104,7 +104,7 @@ def test_a_plugin_that_is_not_there_is_refused(capsys, tmp_path, monkeypatch):
     says = "must be a Python file (my_game.py) or a module that can be imported"
     assert f"absent.py {says}" in refused(capsys, "list", "--plugin", "absent.py")
     assert f"absent.module {says}" in refused(capsys, "report", "somewhere", "--plugin", "absent.module")
-    assert "--plugin: must have a value" in refused(capsys, "list", "--plugin")
+    assert "plugin: must be given a value" in refused(capsys, "list", "--plugin")
     Path("half.py").write_text(ROW.format(name="own") + "raise ValueError('two\\nlines')\n")
     assert "raises ValueError in line 5: two lines" in refused(capsys, "list", "--plugin", "half.py")
 

@@ -275,8 +275,6 @@ def parse_bench(arguments: Sequence[str]) -> tuple[Bench]:
         require_count(count, "num_seeds")
     require_count(config.num_repeats, "num_repeats")
     require_count(config.phase_seeds, "phase_seeds", least=0)
-    for name, scheme in ((name, scheme) for name in config.formulations or ("mal",) for scheme in config.schemes):
-        check(preset(config.preset, name, scheme))
     return (config,)
 
 

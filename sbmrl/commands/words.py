@@ -8,16 +8,23 @@ import dataclasses
 import difflib
 import re
 import typing
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import tyro
-from tyro import (
-    _errors as refusals,  # its structured refusals have no public name yet; pyproject.toml bounds the version
-)
+from tyro import _errors as refusals  # they have no public name yet; pyproject.toml bounds the version
 
+from sbmrl.core import registry
 from sbmrl.errors import InputError, require_known
 from sbmrl.experiment.belonging import belonging
+from sbmrl.experiment.presets import presets
+
+# The options whose values are the names of something.
+_NAMES: dict[str, Callable[[], Iterable[str]]] = {
+    "preset": presets,
+    "scheme": registry.schemes,
+    "learner": registry.learners,
+}
 
 
 def parse(config: type, arguments: Sequence[str], program: str, default: Any = None) -> Any:
@@ -62,7 +69,9 @@ def _reason(event: refusals.ParseErrorEvent, config: type) -> str | None:
         case refusals.InvalidChoice():
             require_known(event.value, event.argument.display_name(), event.choices)
         case refusals.BadValue():
-            return f"{event.argument.display_name()}: must have a value, got nothing"
+            name = event.argument.display_name().lstrip("-").replace("-", "_")
+            allowed = f"one of {', '.join(_NAMES[name]())}" if name in _NAMES else "given a value"
+            return f"{name}: must be {allowed}, got nothing"
         case refusals.MissingArgs():
             missing = [context.arg.get_invocation_text()[1].as_str_no_ansi() for context in event.missing_arguments]
             return f"{', '.join(missing)}: must be given, got nothing"

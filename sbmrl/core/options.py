@@ -159,9 +159,9 @@ def _replaced(options: Any, values: Mapping[str, Any], prefix: str) -> Any:
     return dataclasses.replace(options, **changes)
 
 
-def with_names(options: Any, where: str = "") -> None:
+def require_known_values(options: Any) -> None:
     """Raise `InputError` unless every field that has names for its values holds one of them."""
-    for setting in settings(options, where):
+    for setting in settings(options):
         if typing.get_origin(setting.kind) is Literal:
             require_known(setting.value, setting.name, typing.get_args(setting.kind))
 

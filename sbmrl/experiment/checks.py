@@ -1,7 +1,7 @@
 """Which experiments can run, and why the others cannot: one clear line for each."""
 
 from sbmrl.core.experiment import Experiment, compose
-from sbmrl.core.options import require_counts, require_defaults, with_names
+from sbmrl.core.options import require_counts, require_defaults, require_known_values
 from sbmrl.core.parts import Composition
 from sbmrl.errors import require
 from sbmrl.experiment import parts  # noqa: F401  # which parts there are
@@ -15,7 +15,7 @@ def check(experiment: Experiment) -> Experiment:
             together, a field that has no meaning in the run, or a combination that is mathematically void.
     """
     composition = compose(experiment)
-    with_names(experiment)
+    require_known_values(experiment)
     require_counts(experiment, "", "num_records", "num_random_leaders", "num_eval_episodes")
     composition.leader.check(experiment.leader, "leader.")
     if composition.follower is not None:

@@ -146,9 +146,9 @@ def make_plan(
     fields = dict.fromkeys(name for one in experiments for name in (*traced_fields(one), *static_axes(one)))
     for name in names:
         if name not in fields:
-            require(
-                not belonging(name), f"grid {name}", f"must change one of the formulations; {belonging(name)}", "none"
-            )
+            told = belonging(name)
+            if told:
+                raise InputError(f"grid {name}: must change one of the formulations, and has no meaning here; {told}")
             require_known(name, "grid", fields)
     compositions = [compose(one) for one in experiments]
     several = len({one.leader.name for one in compositions}) > 1

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import json
 import re
+import typing
 
 import numpy as np
 import pytest
@@ -137,11 +138,23 @@ def test_help_shows_what_applies_and_nothing_else(capsys, words, has, lacks):
     assert not lacks & shown
 
 
-def test_help_and_checks_agree():
-    """Every field that is not in --help is one that must keep its value, and every other may be set."""
+def another(setting):
+    """A value of the field that is not its default."""
+    names = [value for value in typing.get_args(setting.kind) if value != setting.default]
+    return names[0] if names else not setting.default if setting.kind is bool else setting.default + 1
+
+
+def test_a_field_without_a_meaning_must_keep_its_value():
+    refused = set()
     for experiment in EXPERIMENTS:
         reasons = unused(compose(experiment))
-        assert set(reasons) <= {setting.name for setting in settings(experiment)} | {"unroll", "num_inner_steps"}
+        for setting in settings(experiment):
+            if setting.name in reasons:
+                assert setting.value == setting.default
+                with pytest.raises(InputError):
+                    check(experiment.replace(**{setting.name.replace(".", "__"): another(setting)}))
+                refused.add(setting.name)
+    assert {"response", "hidden_queries", "buffer_size", "unroll", "follower.tie_breaking"} <= refused
 
 
 def test_sweeps_go_over_schemes_and_learners_too():
