@@ -62,6 +62,8 @@ def tiny_experiment(formulation: str, scheme: str = "contextual", learner: str |
 def tiny_options(options):
     """The same options with a budget of two updates or so."""
     small = {field.name: _TINY[field.name] for field in dataclasses.fields(options) if field.name in _TINY}
+    if getattr(options, "parametrization", "network") == "table":
+        small.pop("hidden", None)
     if hasattr(options, "num_episodes") and options.num_episodes:
         small["num_episodes"] = 2
     return dataclasses.replace(options, **small)

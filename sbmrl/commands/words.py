@@ -15,8 +15,8 @@ import tyro
 from tyro import _errors as refusals  # they have no public name yet; pyproject.toml bounds the version
 
 from sbmrl.core import registry
+from sbmrl.core.belonging import belonging
 from sbmrl.errors import InputError, require_known
-from sbmrl.experiment.belonging import belonging
 from sbmrl.experiment.presets import presets
 
 # The options whose values are the names of something.

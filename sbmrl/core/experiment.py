@@ -2,12 +2,13 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sbmrl.core import registry
+from sbmrl.core.belonging import belonging
 from sbmrl.core.formulation import FormulationRow
-from sbmrl.core.options import OPENED, from_plain, to_plain, with_values
+from sbmrl.core.options import OPENED, from_plain, settings, to_plain, with_values
 from sbmrl.core.parts import Composition, GameKind, SchemeKind
 from sbmrl.errors import InputError, require
 
@@ -40,7 +41,7 @@ class Experiment:
         `leader` and `follower`.
 
         Raises:
-            InputError: a name that is no field, with the nearest one that is.
+            InputError: a name that is no field, with the part that has it or the nearest one that is.
         """
         own = {field.name for field in dataclasses.fields(self)}
         changed = dataclasses.replace(self, **{name: value for name, value in changes.items() if name in own})
@@ -48,11 +49,21 @@ class Experiment:
             scheme = dataclasses.replace(changed.scheme, follower=changes["follower"])
             changed = dataclasses.replace(changed, scheme=scheme)
         others = {name.replace("__", "."): v for name, v in changes.items() if name not in own and name != "follower"}
+        _require_meaning(changed, others)
         return with_values(changed, others)
 
     def whole_records(self, num_updates: int) -> int:
         """A number of updates, rounded up to whole records."""
         return math.ceil(num_updates / self.num_records) * self.num_records
+
+
+def _require_meaning(experiment: Experiment, names: Iterable[str]) -> None:
+    """Raise `InputError` for a field of a part that this experiment does not have."""
+    known = {setting.name for setting in settings(experiment)}
+    for name in names:
+        told = "" if name in known else belonging(name)
+        if told:
+            raise InputError(f"{name}: has no meaning here; {told}")
 
 
 def compose(experiment: Experiment) -> Composition:

@@ -31,6 +31,7 @@ class LearnerKind(NamedTuple):
         options: what can be set of it.
         build: (task, options) -> the learner with its player; None for a follower that only asks, see `oracle`.
         check: (options, prefix of the names) -> None; raises `InputError` for values that are not allowed.
+        unused: (options) -> fields that have no meaning beside the others.
         num_updates: (options) -> updates as a leader, or as a follower before play.
         heard: (options) -> how a leader that learns so may be heard, the usual way first; nothing if it cannot lead.
         plays: (options) -> whether it learns from episodes that it plays, and not from exact payoffs.
@@ -52,6 +53,7 @@ class LearnerKind(NamedTuple):
     options: type
     build: Callable[[Task, Options], Trainee] | None
     check: Callable[[Options, str], None] = lambda options, where: None
+    unused: Callable[[Options], Reasons] = lambda options: {}
     num_updates: Callable[[Options], int] = lambda options: options.num_updates
     heard: Callable[[Options], tuple[Context, ...]] = lambda options: ("probabilities",)
     plays: Callable[[Options], bool] = lambda options: False

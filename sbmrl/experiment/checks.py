@@ -35,6 +35,10 @@ def unused(composition: Composition) -> dict[str, str]:
         conditions = type(options)().conditions()._fields
         why = "unless the leader plays and is heard through its answers"
         found |= {name: why for name in conditions if hasattr(options, name)}
+    found |= {f"leader.{name}": why for name, why in composition.leader.unused(composition.experiment.leader).items()}
+    if composition.follower is not None:
+        own = composition.follower.unused(composition.experiment.scheme.follower)
+        found |= {f"follower.{name}": why for name, why in own.items()}
     return found | {**composition.scheme.unused(composition), **composition.kind.unused(composition)}
 
 

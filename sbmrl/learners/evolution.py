@@ -134,6 +134,7 @@ EVOLUTION = LearnerKind(
     options=EvolutionOptions,
     build=build,
     check=check,
+    unused=gradient.unused,
     heard=lambda options: ("answers", "probabilities") if options.num_episodes else ("probabilities",),
     plays=lambda options: options.num_episodes > 0,
     preset=lambda name: EvolutionOptions(num_updates=200) if name == "fast" else EvolutionOptions(),

@@ -88,6 +88,13 @@ def build(task: Task, options: GradientOptions) -> Trainee:
     return Trainee(gradient(player.init, strategy, task.payoff, optimizer), answers)
 
 
+def unused(options: Any) -> dict[str, str]:
+    """A table has no layers; how it starts is said of tables alone."""
+    if options.parametrization == "table":
+        return {"hidden": "unless parametrization is network"}
+    return {"initial": "unless parametrization is table"}
+
+
 def check(options: Any, where: str) -> None:
     """Raise `InputError` for a number that is not allowed; `where` is the prefix of the names."""
     require_counts(options, where, "num_updates", "hidden")
@@ -100,6 +107,7 @@ GRADIENT = LearnerKind(
     options=GradientOptions,
     build=build,
     check=check,
+    unused=unused,
     preset=lambda name: GradientOptions(num_updates=200) if name == "fast" else GradientOptions(),
     follows=True,
     differentiates=True,

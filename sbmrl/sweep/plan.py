@@ -8,10 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sbmrl.core.belonging import belonging
 from sbmrl.core.experiment import Experiment, compose, to_dict
 from sbmrl.core.options import require_count, static_fields, traced_fields, with_traced, with_values
 from sbmrl.errors import InputError, require, require_known
-from sbmrl.experiment.belonging import belonging
 from sbmrl.experiment.checks import check
 from sbmrl.experiment.plugins import plugins_of
 

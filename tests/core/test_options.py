@@ -13,9 +13,9 @@ from sbmrl import InputError, PPOOptions
 from sbmrl.cli import main
 from sbmrl.commands.parsing import parse_sweep, parse_train
 from sbmrl.core import registry
+from sbmrl.core.belonging import belonging
 from sbmrl.core.experiment import compose, from_dict, to_dict
 from sbmrl.core.options import settings, static_fields, traced_fields, with_traced
-from sbmrl.experiment.belonging import belonging
 from sbmrl.experiment.checks import check, unused
 from sbmrl.experiment.presets import preset, presets_of
 
@@ -69,7 +69,7 @@ def test_replace_takes_the_names_of_the_command_line():
     assert changed.replace(follower=PPOOptions()).scheme.follower == PPOOptions()
     with pytest.raises(InputError, match="field: 'lose' is unknown; did you mean 'loss'"):
         experiment.replace(lose="kl")
-    with pytest.raises(InputError, match="field: 'alpha' is unknown"):
+    with pytest.raises(InputError, match="alpha: has no meaning here; alpha belongs to the formulations mal_agent"):
         preset("fast", "mal").replace(alpha=0.5)
 
 
@@ -140,6 +140,8 @@ def test_help_shows_what_applies_and_nothing_else(capsys, words, has, lacks):
 
 def another(setting):
     """A value of the field that is not its default."""
+    if isinstance(setting.default, tuple):
+        return (*setting.default, 8)
     names = [value for value in typing.get_args(setting.kind) if value != setting.default]
     return names[0] if names else not setting.default if setting.kind is bool else setting.default + 1
 
@@ -154,7 +156,7 @@ def test_a_field_without_a_meaning_must_keep_its_value():
                 with pytest.raises(InputError):
                     check(experiment.replace(**{setting.name.replace(".", "__"): another(setting)}))
                 refused.add(setting.name)
-    assert {"response", "hidden_queries", "buffer_size", "unroll", "follower.tie_breaking"} <= refused
+    assert {"response", "hidden_queries", "buffer_size", "unroll", "follower.tie_breaking", "leader.hidden"} <= refused
 
 
 def test_sweeps_go_over_schemes_and_learners_too():

@@ -87,17 +87,19 @@ def test_pal_with_the_exact_response_finds_the_optimum(learner):
     assert bool(result.final.metrics["optimal"].all())
 
 
-@pytest.mark.parametrize("parametrization", ["table", "network"])
-def test_the_initial_strategy_is_the_one_asked_for(parametrization):
+START = [("uniform", "table"), ("random", "table"), ("truth", "table"), ("uniform", "network")]
+
+
+@pytest.mark.parametrize(("initial", "parametrization"), START)
+def test_the_initial_strategy_is_the_one_asked_for(initial, parametrization):
     mdp = make_world("simple_mdp_2")
-    for initial in ("uniform", "random", "truth"):
-        leader = GradientOptions(initial=initial, parametrization=parametrization)
-        solver = make_solver(check(preset("fast", "mal", "exact").replace(leader=leader)), mdp)
-        start = jax.jit(lambda key, run=solver.algorithm: run.leader_strategy(run.init(key)))
-        model = np.asarray(start(jax.random.key(0)))[:2]
-        if parametrization == "network" or initial == "uniform":
-            np.testing.assert_allclose(model, 1 / 3, atol=0.05)
-        elif initial == "truth":
-            np.testing.assert_allclose(model, mdp.transition[:2], atol=1e-3)
-        else:
-            assert np.abs(model - 1 / 3).max() > 0.2
+    leader = GradientOptions(initial=initial, parametrization=parametrization)
+    solver = make_solver(check(preset("fast", "mal", "exact").replace(leader=leader)), mdp)
+    start = jax.jit(lambda key, run=solver.algorithm: run.leader_strategy(run.init(key)))
+    model = np.asarray(start(jax.random.key(0)))[:2]
+    if initial == "uniform":
+        np.testing.assert_allclose(model, 1 / 3, atol=0.05)
+    elif initial == "truth":
+        np.testing.assert_allclose(model, mdp.transition[:2], atol=1e-3)
+    else:
+        assert np.abs(model - 1 / 3).max() > 0.2

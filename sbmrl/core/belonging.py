@@ -4,7 +4,6 @@ import dataclasses
 
 from sbmrl.core import registry
 from sbmrl.core.options import settings
-from sbmrl.experiment import parts  # noqa: F401  # which parts there are
 
 
 def belonging(name: str) -> str:
