@@ -176,7 +176,7 @@ def test_a_repair_that_cannot_work_is_refused_with_the_reason(changes, says):
         ("mal", "exact", {"follower": PlanOptions(tie_tolerance=-1.0)}, "follower.tie_tolerance: must be at least 0"),
         ("pal", "exact", {"follower": ConditionalsOptions(num_transitions=-1)}, "follower.num_transitions"),
         ("mal", "exact", {"follower": ConditionalsOptions(num_transitions=9)}, "mal with exact needs PlanOptions"),
-        ("mal", "exact", {"follower__num_transitions": 9}, "follower.num_transitions belongs to the scheme exact with pal"),
+        ("mal", "exact", {"follower__num_transitions": 9}, "belongs to the scheme exact with pal"),
         ("mal", "exact", {"follower": GradientOptions()}, "follower: mal with exact needs PlanOptions"),
         ("mal", "contextual", {"follower": GradientOptions()}, "follower: must learn by ppo .*got gradient"),
         ("pal", "contextual", {"follower": PPOOptions()}, "follower: must learn by fit in pal with contextual"),
