@@ -11,7 +11,7 @@ from flax import struct
 import sbmrl
 from sbmrl.core.game import Game, Payoff, Seat, greedy, sample_row
 from sbmrl.core.measures import ExactGame, exact_measures
-from sbmrl.core.options import AnswerOptions, GameOptions
+from sbmrl.core.options import AnswerOptions
 from sbmrl.errors import require_known
 
 ROLES: tuple[str, str] = ("first", "second")
@@ -133,12 +133,11 @@ DUOPOLY = sbmrl.GameKind(
 FIRST_LEADS = sbmrl.FormulationRow(
     name="duopoly",
     title="first firm leads",
-    kind="duopoly",
+    family="duopoly",
     leader="first",
     follower="second",
     leader_wants=lambda options: {"first": 1.0},
     follower_wants=lambda options: {"second": 1.0},
-    options=GameOptions,
     summary="the first firm commits to a quantity, the second answers",
 )
 for part in (DUOPOLY, FIRST_LEADS):

@@ -11,7 +11,7 @@ from common import finals as final_metrics
 from matplotlib.figure import Figure
 
 import sbmrl
-from sbmrl.games.tabular import formulations
+from sbmrl.games.model_based import formulations
 from sbmrl.games.tabular.options import PlanOptions
 from sbmrl.games.tabular.programme import FORMULATIONS
 from sbmrl.learners.evolution import EvolutionOptions

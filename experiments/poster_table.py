@@ -11,8 +11,8 @@ import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
+from sbmrl.games.model_based.formulations import FORMULATIONS
 from sbmrl.games.tabular.display import POSTER
-from sbmrl.games.tabular.formulations import FORMULATIONS
 
 TITLES = {row.name: row.title for row in FORMULATIONS}
 FOOLED, FINE, REFERENCE = "#d55e00", "#0072b2", "#222222"

@@ -85,7 +85,7 @@ sbmrl.register(formulation("mal")._replace(name="{name}"))
             "import sbmrl\nfrom sbmrl.learners.ppo import PPO\nsbmrl.register(PPO._replace(name='o', options=dict))\n",
             "learner o: must have a frozen dataclass as its options",
         ),
-        (ROW.format(name="own").replace("(name=", "(kind='chess', name="), "kind of game of own: 'chess' is unknown"),
+        (ROW.format(name="own").replace("(name=", "(family='chess', name="), "family of own: 'chess' is unknown"),
     ],
     ids=lambda value: value if value.startswith("mine") else None,
 )
@@ -95,7 +95,7 @@ def test_a_plugin_that_cannot_be_used_is_refused_in_one_line(capsys, tmp_path, m
     before = registry.num_parts()
     assert says in refused(capsys, "train", "own", "--plugin", "mine.py", *TINY)
     assert [path.name for path in tmp_path.iterdir() if path.name != "__pycache__"] == ["mine.py"]
-    if "kind=" not in text:
+    if "family=" not in text:
         assert registry.num_parts() == before  # nothing of a plug-in that failed is kept
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import sbmrl
-from sbmrl.core import registry
+from sbmrl.core.formulation import FormulationRow
 from sbmrl.core.parts import GameKind, LearnerKind, SchemeKind
 from sbmrl.experiment.parts import PARTS
 
@@ -16,7 +16,7 @@ ROOT = Path(sbmrl.__file__).parent
 LAYERS = ("errors", "core", "display", "learners", "schemes", "games", "experiment", "sweep", "report", "benchmark")
 LAYERS += ("commands", "cli", "__main__", "__init__")
 MODULES = sorted(ROOT.rglob("*.py"))
-KINDS = sorted(path.name for path in (ROOT / "games").iterdir() if path.is_dir() and path.name != "__pycache__")
+KINDS = sorted(part.name for part in PARTS if isinstance(part, GameKind))
 
 
 def layer_of(path):
@@ -88,10 +88,8 @@ def owners():
             options = part.options if isinstance(part, LearnerKind | SchemeKind) else None
             if options is not None:
                 found[options.__name__] = Path(*options.__module__.split(".")[1:]).with_suffix(".py")
-    for row in registry.formulations().values():
-        for kind in row.options.__mro__:
-            if kind.__name__.endswith("Options") and kind.__module__.startswith("sbmrl.games"):
-                found[kind.__name__] = Path("games") / row.kind
+        if isinstance(part, GameKind | FormulationRow) and part.options is not None:
+            found[part.options.__name__] = Path(*part.options.__module__.split(".")[1:3])
     return found
 
 

@@ -105,9 +105,8 @@ def draw(config: Draw) -> None:
 def _draw_world(config: Draw) -> Sequence[Path]:
     """A world of the first kind of game that has one of that name and can draw it."""
     refused: InputError | None = None
-    first = {row.kind: row for row in reversed([*registry.formulations().values()])}  # a row of each kind of game
     for kind in registry.kinds().values():
-        row = first.get(kind.name)
+        row = next((one for one in registry.formulations().values() if kind.plays(one)), None)
         picture = kind.display().draw_world
         if picture is None or row is None:
             continue

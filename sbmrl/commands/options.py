@@ -24,8 +24,10 @@ class PluginOptions:
 class Choices(PluginOptions):
     """What sets the defaults of everything else."""
 
+    env: str | None = None
+    """The world: a name or pattern that `sbmrl list` shows, or a .json or .npz file."""
     preset: str | None = None
-    """Budget and networks behind the defaults (see `sbmrl list`); the usual ones of the formulation where not said."""
+    """Budget and networks behind the defaults (see `sbmrl list`); the usual ones of the world's kind where not said."""
     scheme: str | None = None
     """How the follower comes to answer; the preset's own where not said."""
     learner: str | None = None

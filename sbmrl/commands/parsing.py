@@ -1,6 +1,7 @@
 """What each command was told: one function a command, from its words to options that have been checked.
 
-Preset, scheme, learner and plug-ins are looked at before all other words, because what these may be depends on them.
+World, preset, scheme, learner and plug-ins are looked at before all other words, because what these may be depends on
+them.
 """
 
 import dataclasses
@@ -33,7 +34,7 @@ from sbmrl.core.parts import Composition
 from sbmrl.errors import require, require_known
 from sbmrl.experiment.checks import check, unused
 from sbmrl.experiment.plugins import find_plugins, load_plugin
-from sbmrl.experiment.presets import default_preset, preset
+from sbmrl.experiment.presets import preset, presets_of
 from sbmrl.sweep.plan import parse_axis, read_plan
 
 _HIDDEN = (tyro.conf.Suppress, tyro.conf.Fixed)
@@ -80,7 +81,7 @@ def take_plugins(arguments: Sequence[str], program: str) -> list[str]:
 
 
 def parse_train(arguments: Sequence[str]) -> tuple[Experiment, RunOptions]:
-    """`FORMULATION [--preset P] …`: formulation, preset, scheme and learner set the defaults that other options change.
+    """`FORMULATION [--env W] [--preset P] …`: formulation, world, preset, scheme and learner set all other defaults.
 
     Raises:
         InputError: an unknown name, or a value that is not allowed.
@@ -128,13 +129,13 @@ def _take_formulations(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
 def _parse_run(told: str, run: RunOptions, formulation: str, arguments: Sequence[str], program: str) -> tuple[Any, Any]:
     """(experiment, options) of one formulation."""
     chosen, rest = take(Choices, arguments, program)
-    name = chosen.preset or default_preset(formulation)
-    defaults = preset(name, formulation, chosen.scheme, chosen.learner)
+    defaults = preset(chosen.preset, formulation, chosen.scheme, chosen.learner, chosen.env)
     composition = compose(defaults)
-    shown = Choices(name, composition.scheme.name, composition.leader.name)
+    name = chosen.preset or next(iter(presets_of(composition.kind)))
+    shown = Choices(defaults.env, name, composition.scheme.name, composition.leader.name)
     asks_help = any(flag in rest for flag in HELP)  # else an option may give another one a meaning, and `check` decides
     hidden = _hidden(composition) if asks_help else ()
-    told = f"{told} Preset, scheme and learner set every default shown here."
+    told = f"{told} World, preset, scheme and learner set every default shown here."
     command, default = _command(told, shown, run, composition, hidden)
     parsed = parse(command, rest, f"{program} {formulation}", default)
     check_run(parsed.run)
@@ -154,7 +155,7 @@ def _command(
     experiment = composition.experiment
     open_group, flat = tyro.conf.OmitArgPrefixes, tyro.conf.arg(name="")
     row, scheme, leader, follower = composition.row, composition.scheme, composition.leader, composition.follower
-    groups: dict[str, Any] = {"formulation": Annotated[(str, *_HIDDEN)]}
+    groups: dict[str, Any] = dict.fromkeys(("formulation", "env"), Annotated[(str, *_HIDDEN)])
     groups["game"] = Annotated[_shown(experiment.game, hidden), open_group, _told(row.name, row.summary)]
     own = _shown(experiment.scheme, hidden, "", {"follower": Annotated[(Any, *_HIDDEN)]})
     groups["scheme"] = Annotated[own, open_group, _told(scheme.name, scheme.summary)]

@@ -18,7 +18,16 @@ def _has(options: object, name: str, prefix: str = "") -> bool:
 
 
 def _formulations(name: str) -> list[str]:
-    return [row.name for row in registry.formulations().values() if _has(row.options(), name)]
+    """The formulations with the knob, or in whose games, named where there are several, it can be set."""
+    found = []
+    for row in registry.formulations().values():
+        kinds = registry.kinds_of(row)
+        having = [kind for kind in kinds if _has(kind.options_of(row)(), name)]
+        if having:
+            found.append(
+                row.name if len(having) == len(kinds) else f"{row.name} in {' and '.join(k.what for k in having)}"
+            )
+    return found
 
 
 def _schemes(name: str) -> list[str]:
@@ -31,9 +40,9 @@ def _schemes(name: str) -> list[str]:
             continue
         rows = []
         for row in registry.formulations().values():
-            make = registry.kind_of(row).answers.get(scheme.answer)
-            options = None if make is None else make(row, False)
-            if options is not None and _has(options, name, "follower."):
+            answers = [kind.answers.get(scheme.answer) for kind in registry.kinds_of(row)]
+            told = [make(row, False) for make in answers if make is not None]
+            if any(options is not None and _has(options, name, "follower.") for options in told):
                 rows.append(row.name)
         if rows:
             found.append(f"{scheme.name} with {' or '.join(rows)}")

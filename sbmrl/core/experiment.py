@@ -73,9 +73,7 @@ def compose(experiment: Experiment) -> Composition:
         InputError: a name or options that belong to no part, or to another one.
     """
     row = registry.formulation(experiment.formulation)
-    kind, scheme = registry.kind_of(row), registry.scheme_of(experiment.scheme)
-    allowed = f"must be {row.options.__name__} for {row.name}"
-    require(type(experiment.game) is row.options, "game", allowed, type(experiment.game).__name__)
+    kind, scheme = registry.kind_with(row, experiment.game), registry.scheme_of(experiment.scheme)
     leader, follower = registry.learner_of(experiment.leader, "leader"), None
     told = getattr(experiment.scheme, "follower", None)
     if scheme.answer is not None:
@@ -101,12 +99,13 @@ def _require_answer(scheme: SchemeKind, kind: GameKind, row: FormulationRow, opt
 
 
 def to_dict(experiment: Experiment) -> dict[str, Any]:
-    """The experiment as plain data; the options of a learner or scheme bear its name."""
+    """The experiment as plain data; the options of a kind of game, a learner or a scheme bear its name."""
 
     def name_of(options: Any) -> str | None:
-        owner = registry.owner_of(options)
+        owner = kind if options is experiment.game else registry.owner_of(options)
         return None if owner is None else owner.name
 
+    kind = compose(experiment).kind
     return to_plain(experiment, name_of)
 
 
@@ -120,7 +119,8 @@ def from_dict(fields: Mapping[str, Any]) -> Experiment:
     if not all(isinstance(changes.get(name), Mapping) for name in ("game", "scheme", "leader")):
         raise InputError("was written by another version of sbmrl, whose runs this one cannot read")
     row = registry.formulation(changes["formulation"])
-    kind, told = registry.kind_of(row), dict(changes["scheme"])
+    game, told = dict(changes["game"]), dict(changes["scheme"])
+    kind = registry.kind(game.pop("name", "none"))
     scheme = registry.scheme(told.pop("name", "none"))
     if isinstance(told.get("follower"), Mapping):
         follower = dict(told["follower"])
@@ -128,7 +128,7 @@ def from_dict(fields: Mapping[str, Any]) -> Experiment:
             told["follower"] = _learner_options(follower, "follower")
         else:
             told["follower"] = from_plain(_answer_options(scheme, kind, row), follower, "follower")
-    changes["game"] = from_plain(row.options, changes["game"], "game")
+    changes["game"] = from_plain(kind.options_of(row), game, "game")
     changes["scheme"] = from_plain(scheme.options, told, "scheme")
     changes["leader"] = _learner_options(dict(changes["leader"]), "leader")
     return from_plain(Experiment, changes, "experiment")

@@ -34,25 +34,28 @@ class FormulationRow(NamedTuple):
     Attributes:
         name: as a user writes it.
         title: its name in print.
-        kind: name of the kind of game it is played in.
+        family: the kinds of game it is played in, which have these roles and payoffs: the name of one, or of several
+            kinds that share it, as "model_based".
         leader: role that commits first.
         follower: role that best-responds.
         leader_wants: (options) -> weights.
         follower_wants: (options) -> weights.
-        options: what can be set of the game: a frozen dataclass that extends its kind's options. A knob of the row is a
-            field of it.
         summary: one line for `sbmrl list`.
+        options: the row's own knobs, a frozen dataclass; what can be set of its game are these and the options of the
+            kind of game. None where it has no knob.
+        check: (options, prefix of the names) -> None; raises `InputError` for knobs that are not allowed.
     """
 
     name: str
     title: str
-    kind: str
+    family: str
     leader: Role
     follower: Role
     leader_wants: Callable[[Any], Weights]
     follower_wants: Callable[[Any], Weights]
-    options: type
     summary: str
+    options: type | None = None
+    check: Callable[[Any, str], None] = lambda options, where: None
 
     def formulation(self, options: Any) -> Formulation:
         """The game at the given options, whose numbers may be traced."""

@@ -84,6 +84,17 @@ def hints_of(options: type) -> dict[str, Any]:
     return typing.get_type_hints(options)
 
 
+@functools.cache
+def options_of(knobs: type | None, game: type) -> type:
+    """What can be set of a formulation in a kind of game: its own knobs and the kind's options, as one class."""
+    if knobs is None:
+        return game
+    body = {"__doc__": knobs.__doc__, "__module__": __name__}
+    return dataclasses.dataclass(frozen=True)(
+        type(f"{knobs.__name__.removesuffix('Options')}{game.__name__}", (knobs, game), body)
+    )
+
+
 class Setting(NamedTuple):
     """A field as it is set.
 

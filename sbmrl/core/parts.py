@@ -12,7 +12,7 @@ from sbmrl.core import files
 from sbmrl.core.formulation import Formulation, FormulationRow
 from sbmrl.core.game import Game
 from sbmrl.core.learner import Task, Trainee
-from sbmrl.core.options import Context
+from sbmrl.core.options import Context, GameOptions, options_of
 from sbmrl.core.oracles import Oracle
 from sbmrl.core.scheme import Scheme
 
@@ -77,6 +77,7 @@ class Choice(NamedTuple):
         kind: its kind of game.
         scheme: how the follower comes to answer; None for the preset's own.
         learner: how the leader learns; None for the preset's own.
+        env: the world.
     """
 
     preset: str
@@ -84,6 +85,16 @@ class Choice(NamedTuple):
     kind: "GameKind"
     scheme: "SchemeKind | None"
     learner: LearnerKind | None
+    env: str
+
+    def options(self, **values: Any) -> Any:
+        """What can be set of the game, at the given values."""
+        return self.kind.options_of(self.row)(**values)
+
+    @property
+    def only_predicts(self) -> bool:
+        """Whether all that the follower wants is to predict the data."""
+        return set(self.row.formulation(self.options()).follower_wants) <= self.kind.predictions
 
 
 class Composition(NamedTuple):
@@ -221,7 +232,7 @@ class GameKind(NamedTuple):
     """A kind of game: its worlds, and how one of them becomes a game.
 
     Attributes:
-        name: as a formulation's row names it.
+        name: what a user calls it.
         summary: one line for `sbmrl list`.
         world: the class of its worlds, pytrees with a `name`.
         what: a world in words, "an MDP".
@@ -230,6 +241,9 @@ class GameKind(NamedTuple):
         make_game: (world, formulation, options) -> the game.
         presets: name -> preset, the usual one first; none for one that only takes the parts' own defaults.
         env: the world where none is named.
+        family: whose formulations it plays, those that name it; its own name if not said.
+        options: what can be set of every game of the kind: a frozen dataclass that extends `GameOptions`.
+        knows: (text of `env`) -> whether a world of this kind is meant, where several kinds share a family.
         world_fields: (world) -> plain data, what a run keeps; its fields, if not said.
         world_of_fields: (path of a JSON file) -> the world that lies there as plain data.
         check: (composition) -> None; raises `InputError` for parts that do not fit together.
@@ -248,6 +262,9 @@ class GameKind(NamedTuple):
     make_world: Callable[[str, FormulationRow], World]
     make_game: Callable[[World, Formulation, Options], Game]
     env: str
+    family: str = ""
+    options: type = GameOptions
+    knows: Callable[[str], bool] = lambda env: True
     world_fields: Callable[[World], dict[str, Any]] = files.world_fields
     world_of_fields: Callable[[Path], World] | None = None
     presets: Mapping[str, Preset] = {}  # read only
@@ -257,6 +274,14 @@ class GameKind(NamedTuple):
     predictions: frozenset[str] = frozenset()
     columns: Callable[[Options], Mapping[str, Any]] = lambda options: {}
     display: Callable[[], GameDisplay] = GameDisplay
+
+    def plays(self, row: FormulationRow) -> bool:
+        """Whether a formulation is one of the kind's family."""
+        return row.family == (self.family or self.name)
+
+    def options_of(self, row: FormulationRow) -> type:
+        """The class of what can be set of a formulation in this kind of game."""
+        return options_of(row.options, self.options)
 
     def read_world(self, path: Path) -> World:
         """The world that a run has kept as plain data in a JSON file.

@@ -74,7 +74,7 @@ def register[P: Part](part: P) -> P:
     require(proper, "register", f"a {kind}'s name must be letters, digits, _ and -", repr(name))
     if name in _parts[kind]:
         raise InputError(f"register: there is a {kind} {name} already, from {_origins[kind, name].text}")
-    if not isinstance(part, GameKind | Programme):
+    if not isinstance(part, Programme) and part.options is not None:
         proper = dataclasses.is_dataclass(part.options) and part.options.__dataclass_params__.frozen  # pyright: ignore
         require(bool(proper), f"register: {kind} {name}", "must have a frozen dataclass as its options", part.options)
     if isinstance(part, LearnerKind | SchemeKind):
@@ -134,10 +134,35 @@ def scheme(name: str) -> SchemeKind:
     return schemes()[name]
 
 
-def kind_of(row: FormulationRow) -> GameKind:
-    """The kind of game that a formulation is played in."""
-    require_known(row.kind, f"kind of game of {row.name}", kinds())
-    return kinds()[row.kind]
+def kinds_of(row: FormulationRow) -> list[GameKind]:
+    """The kinds of game that a formulation is played in, the usual one first."""
+    found = [kind for kind in kinds().values() if kind.plays(row)]
+    if not found:
+        families = dict.fromkeys(kind.family or kind.name for kind in kinds().values())
+        require_known(row.family, f"family of {row.name}", families)
+    return found
+
+
+def kind_for(row: FormulationRow, env: str | None) -> GameKind:
+    """The kind of game in whose worlds a formulation is played: the one that knows `env`, else the usual one."""
+    found = kinds_of(row)
+    return found[0] if env is None else next((kind for kind in found if kind.knows(env)), found[0])
+
+
+def kind_with(row: FormulationRow, options: Any) -> GameKind:
+    """The kind of game whose options these are."""
+    found = kinds_of(row)
+    for kind in found:
+        if type(options) is kind.options_of(row):
+            return kind
+    allowed = " or ".join(kind.options_of(row).__name__ for kind in found)
+    raise InputError(f"game: must be {allowed} for {row.name}, got {type(options).__name__}")
+
+
+def kind(name: str) -> GameKind:
+    """The kind of game of that name."""
+    require_known(name, "kind of game", kinds())
+    return kinds()[name]
 
 
 def programme(name: str) -> Programme:

@@ -7,7 +7,7 @@ from sbmrl.games.matrix.formulations import FORMULATIONS as MATRIX_FORMULATIONS
 from sbmrl.games.matrix.kind import MATRIX
 from sbmrl.games.matrix.programme import ORACLES_FOLLOWERS
 from sbmrl.games.matrix.q_learning import Q_LEARNING
-from sbmrl.games.tabular.formulations import FORMULATIONS as TABULAR_FORMULATIONS
+from sbmrl.games.model_based.formulations import FORMULATIONS as MODEL_BASED_FORMULATIONS
 from sbmrl.games.tabular.kind import TABULAR
 from sbmrl.games.tabular.programme import POSTER
 from sbmrl.learners.evolution import EVOLUTION
@@ -23,7 +23,7 @@ from sbmrl.schemes.inner_outer import INNER_OUTER
 PARTS: tuple[Part, ...] = (
     *(PPO, POLICY_GRADIENT, GRADIENT, EVOLUTION, FIT, Q_LEARNING),
     *(CONTEXTUAL, INNER_OUTER, EXACT, IMPLICIT),
-    *(TABULAR, *TABULAR_FORMULATIONS),
+    *(TABULAR, *MODEL_BASED_FORMULATIONS),
     *(MATRIX, *MATRIX_FORMULATIONS),
     *(POSTER, ORACLES_FOLLOWERS),
 )

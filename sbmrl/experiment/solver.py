@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import optax
 
+from sbmrl.core import registry
 from sbmrl.core.experiment import Experiment, compose
 from sbmrl.core.formulation import Formulation
 from sbmrl.core.game import Game
@@ -45,7 +46,11 @@ def world_of(experiment: Experiment) -> World:
         InputError: there is none of that name and kind, or its file cannot be read.
     """
     composition = compose(experiment)
-    return composition.kind.make_world(experiment.env, composition.row)
+    row, kind, meant = composition.row, composition.kind, registry.kind_for(composition.row, experiment.env)
+    if meant is not kind and not kind.knows(experiment.env):
+        told = f"a world of this kind, {kind.name}; an experiment in {meant.what} starts from preset(env=…)"
+        require(False, "env", f"must be {told}", experiment.env)
+    return kind.make_world(experiment.env, row)
 
 
 def make_game(experiment: Experiment, world: World) -> Game:

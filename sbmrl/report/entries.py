@@ -149,6 +149,7 @@ def _read_cell(number: int, cell: LoadedCell) -> tuple[list[Entry], CellState]:
             row["interquartile_mean_interval"] = bounds_of(interquartile_mean_interval(returns))
         played_with = composition.kind.columns(experiment.game)
         identity = {
+            "kind": composition.kind.name,
             "formulation": experiment.formulation,
             "scheme": composition.scheme.name,
             "learner": composition.leader.name,

@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 
 from sbmrl.core import registry
+from sbmrl.core.experiment import compose
 from sbmrl.core.parts import GameDisplay, GameKind
 from sbmrl.display.statistics import fraction_interval, interquartile_mean, mean_interval
 from sbmrl.display.tables import bounds_of, markdown_table, number, value, with_interval
@@ -21,11 +22,11 @@ Row = dict[str, Any]
 def cell_rows(cell: LoadedCell) -> list[Row]:
     """A row for each point of a cell that has finished runs; a point's seconds are its runs' share of the cell's."""
     results, seconds = cell.results(), sum(cell.seconds().values())
-    rows = []
+    kind, rows = compose(cell.experiment).kind, []
     for point in cell.plan.points():
         own = at_point(results, point)
         if len(own):
-            rows.append(make_row(own, seconds * len(own) / len(results), point, dict(cell.plan.static)))
+            rows.append(make_row(kind, own, seconds * len(own) / len(results), point, dict(cell.plan.static)))
     return rows
 
 
@@ -37,6 +38,7 @@ def at_point(frame: pl.DataFrame, point: Mapping[str, float]) -> pl.DataFrame:
 
 
 def make_row(
+    kind: GameKind,
     results: pl.DataFrame,
     seconds: float,
     point: Mapping[str, float] | None = None,
@@ -46,12 +48,12 @@ def make_row(
     finite = results.filter(pl.col("finite"))
     returns, count = finite["exact_return"].to_numpy(), len(finite)
     head = results.row(0, named=True)
-    kind = kind_of(head)
     display, row = kind.display(), registry.formulation(head["formulation"])
     published = display.published(head)
     best_responding = int((finite[_GAPS[_judged_at(head)]] <= FOLLOWER_TOLERANCE).sum())
-    told = ("formulation", "scheme", "learner", "env", *kind.columns(row.options()))
+    told = ("formulation", "scheme", "learner", "env", *kind.columns(kind.options_of(row)()))
     found = {
+        "kind": kind.name,
         **{name: head[name] for name in told},
         "static": dict(static or {}),
         "point": dict(point or {}),
@@ -82,8 +84,8 @@ def _judged_at(row: Mapping[str, Any]) -> str:
 
 
 def kind_of(row: Mapping[str, Any]) -> GameKind:
-    """The kind of game of a row, or of a line of the results."""
-    return registry.kind_of(registry.formulation(row["formulation"]))
+    """The kind of game of a row."""
+    return registry.kind(row["kind"])
 
 
 def by_kind(rows: Sequence[Row]) -> list[tuple[GameDisplay, list[Row]]]:

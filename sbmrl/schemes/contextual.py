@@ -111,9 +111,7 @@ def _conditions(kind: Any) -> bool:
 def default(choice: Choice, leader: Any) -> ContextualOptions:
     """A follower that only predicts is fitted, any other learns by PPO."""
     del leader
-    wants = choice.row.formulation(choice.row.options()).follower_wants
-    only_predicts = set(wants) <= choice.kind.predictions
-    return ContextualOptions(registry.defaults_of(FIT if only_predicts else PPO, choice.preset))
+    return ContextualOptions(registry.defaults_of(FIT if choice.only_predicts else PPO, choice.preset))
 
 
 CONTEXTUAL = SchemeKind(

@@ -15,6 +15,7 @@ from sbmrl.core.problems import follower_problem, leader_problem
 from sbmrl.core.rollout import rollout, start
 from sbmrl.games.tabular.closed_forms import uniform_policy
 from sbmrl.games.tabular.game import model_based_game
+from sbmrl.games.tabular.kind import TABULAR
 from sbmrl.games.tabular.mdp import make_world
 from sbmrl.games.tabular.measures import follower_regret, measure_profile
 from sbmrl.games.tabular.payoffs import LOSSES, Measurement, Play
@@ -35,7 +36,7 @@ WANTS = [
 
 def formulation_of(name):
     row = registry.formulation(name)
-    return row.formulation(row.options())
+    return row.formulation(TABULAR.options_of(row)())
 
 
 def measurement_of(mdp, loss):

@@ -23,10 +23,10 @@ from sbmrl.experiment.presets import preset, presets_of
 def composed():
     """Every experiment that a preset makes of a formulation, a scheme and a learner, and that can run."""
     for row in registry.formulations().values():
-        for name in presets_of(registry.kind_of(row)):
-            for scheme, learner in itertools.product(registry.schemes(), registry.learners()):
+        for kind in registry.kinds_of(row):
+            for name, scheme, learner in itertools.product(presets_of(kind), registry.schemes(), registry.learners()):
                 try:
-                    yield check(preset(name, row.name, scheme, learner))
+                    yield check(preset(name, row.name, scheme, learner, kind.env))
                 except InputError:
                     continue
 
@@ -75,7 +75,7 @@ def test_replace_takes_the_names_of_the_command_line():
 
 def test_options_of_another_part_are_refused():
     experiment = preset("fast", "mal")
-    with pytest.raises(InputError, match="game: must be RepairOptions for mal_random_noise, got TabularOptions"):
+    with pytest.raises(InputError, match="game: must be RepairTabularOptions for mal_random_noise, got TabularOptions"):
         check(dataclasses.replace(experiment, formulation="mal_random_noise"))
     with pytest.raises(InputError, match=r"leader: must be the options of a learner \(PPOOptions, .*got dict"):
         check(dataclasses.replace(experiment, leader={}))

@@ -7,6 +7,8 @@ from scipy import stats
 
 from sbmrl.display.statistics import fraction_interval, interquartile_mean, mean_interval
 from sbmrl.experiment.presets import preset
+from sbmrl.games.matrix.kind import MATRIX
+from sbmrl.games.tabular.kind import TABULAR
 from sbmrl.games.tabular.theory.bounds import Certificate
 from sbmrl.report import tracking
 from sbmrl.report.table import cells, columns, make_row, to_markdown
@@ -37,7 +39,7 @@ def results(exact_return, finite=None, **columns):
 
 
 def test_what_did_not_converge_is_counted_and_the_certificate_kept():
-    row = make_row(results([1.0, 2.0, 36.45], residual=[0.5, np.nan, 1e-6], theorem_2=[3.0, 1.0, 2.0]), 1.0)
+    row = make_row(TABULAR, results([1.0, 2.0, 36.45], residual=[0.5, np.nan, 1e-6], theorem_2=[3.0, 1.0, 2.0]), 1.0)
     assert row["num_unconverged"] == 1
     assert row["certificate"]["theorem_2"] == 2.0
 
@@ -69,7 +71,7 @@ def test_fraction_interval_is_clopper_pearson():
 
 
 def test_diverged_seeds_are_counted_and_left_out():
-    row = make_row(results([36.45, 0.99, np.nan], finite=[True, True, False]), seconds=1.0)
+    row = make_row(TABULAR, results([36.45, 0.99, np.nan], finite=[True, True, False]), seconds=1.0)
     assert (row["num_seeds"], row["num_diverged"]) == (3, 1)
     assert row["exact_return"]["value"] == pytest.approx((36.45 + 0.99) / 2)
     assert row["fraction_fooled"]["value"] == 0.5
@@ -77,18 +79,20 @@ def test_diverged_seeds_are_counted_and_left_out():
 
 
 def test_a_cell_in_which_every_seed_diverged_still_has_a_row():
-    row = make_row(results([np.nan, np.nan], finite=[False, False]), seconds=1.0)
+    row = make_row(TABULAR, results([np.nan, np.nan], finite=[False, False]), seconds=1.0)
     assert row["exact_return"]["value"] is None
     assert "| MAL | 0.97 ± 0.05 | – | – | – | – | – | – | 2 (2 diverged, left out) | 1 |" in to_markdown([row])
 
 
 def test_a_kind_of_game_adds_its_own_to_a_row_and_what_nobody_published_has_no_column():
     own = {"formulation": ["matrix_game"] * 2, "env": ["hero"] * 2}
-    row = make_row(results([15.0, 15.0], **own).drop("alpha", "loss", "agent_reward", *Certificate._fields), 1.0)
+    row = make_row(
+        MATRIX, results([15.0, 15.0], **own).drop("alpha", "loss", "agent_reward", *Certificate._fields), 1.0
+    )
     assert row["title"] == "row leads"
     assert row["published"] is None
     assert not {"alpha", "loss", "agent_reward", "certificate"} & set(row)
-    tabular = make_row(results([36.45, 36.45]), seconds=1.0)
+    tabular = make_row(TABULAR, results([36.45, 36.45]), seconds=1.0)
     assert {"alpha", "loss", "agent_reward", "certificate"} <= set(tabular)
     assert "poster" not in columns([row])
     assert columns([row, tabular])[1] == "poster"

@@ -17,6 +17,7 @@ from sbmrl.games.tabular.closed_forms import (
     uniform_policy,
 )
 from sbmrl.games.tabular.game import model_based_game
+from sbmrl.games.tabular.kind import TABULAR
 from sbmrl.games.tabular.mdp import make_world, random_mdp, with_transition
 from sbmrl.games.tabular.options import ConditionalsOptions, PlanOptions, TieBreaking
 from sbmrl.games.tabular.payoffs import LOSSES
@@ -25,7 +26,7 @@ from sbmrl.games.tabular.planning import break_ties, extreme_rows
 
 def formulation_of(name):
     row = registry.formulation(name)
-    return row.formulation(row.options())
+    return row.formulation(TABULAR.options_of(row)())
 
 
 def exact(game, formulation, options):

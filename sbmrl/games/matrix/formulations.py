@@ -4,29 +4,26 @@ Source: Gerstgrasser & Parkes (2023), "Oracles & Followers", where row leads.
 """
 
 from sbmrl.core.formulation import FormulationRow
-from sbmrl.games.matrix.options import MatrixOptions
 
 FORMULATIONS = (
     FormulationRow(
         name="matrix_game",
         title="row leads",
-        kind="matrix",
+        family="matrix",
         leader="row",
         follower="column",
         leader_wants=lambda options: {"row_return": 1.0},
         follower_wants=lambda options: {"column_return": 1.0},
-        options=MatrixOptions,
         summary="iterated matrix game, row leads: each wants its own return",
     ),
     FormulationRow(
         name="matrix_game_column",
         title="column leads",
-        kind="matrix",
+        family="matrix",
         leader="column",
         follower="row",
         leader_wants=lambda options: {"column_return": 1.0},
         follower_wants=lambda options: {"row_return": 1.0},
-        options=MatrixOptions,
         summary="iterated matrix game, column leads",
     ),
 )

@@ -73,6 +73,7 @@ MATRIX = GameKind(
     world_of_fields=_world_of_fields,
     make_game=_make_game,
     env=ENV,
+    options=MatrixOptions,
     presets=PRESETS,
     answers={"exact": _exact},
     display=_display,

@@ -82,12 +82,12 @@ def _build(choice: Choice) -> Experiment:
         options = InnerOuterOptions(QLearningOptions())
     else:
         options = scheme.default(choice, leader)
-    game = choice.row.options(
+    game = choice.options(
         context=learner.heard(leader)[0] if learner.heard(leader) else "answers",
         response="sampled" if learner.differentiates and scheme.answer is None else "greedy",
     )
     records = 10 if fast else 50 if asked_in_play else 20
-    return Experiment(choice.row.name, ENV, game, options, leader, num_records=records)
+    return Experiment(choice.row.name, choice.env, game, options, leader, num_records=records)
 
 
 PRESETS = {

@@ -9,22 +9,15 @@ import numpy as np
 
 from sbmrl.core.formulation import Formulation, FormulationRow
 from sbmrl.core.game import Game
-from sbmrl.core.options import require_count, require_counts, require_positive, require_ranges
+from sbmrl.core.options import options_of, require_count, require_counts, require_positive, require_ranges
 from sbmrl.core.parts import Composition, GameDisplay, GameKind
 from sbmrl.errors import InputError, require
+from sbmrl.games.model_based.options import columns, refuse_void
 from sbmrl.games.tabular.catalogue import WORLDS
 from sbmrl.games.tabular.files import load_world
 from sbmrl.games.tabular.game import Aggregation, model_based_game
 from sbmrl.games.tabular.mdp import TabularMDP, make_mdp, make_world
-from sbmrl.games.tabular.options import (
-    AgentRewardOptions,
-    ConditionalsOptions,
-    PessimisticOptions,
-    PlanOptions,
-    RepairOptions,
-    SoftOptions,
-    TabularOptions,
-)
+from sbmrl.games.tabular.options import ConditionalsOptions, PlanOptions, SoftOptions, TabularOptions
 from sbmrl.games.tabular.payoffs import LOSSES
 from sbmrl.games.tabular.presets import ENV, PRESETS
 from sbmrl.schemes.inner_outer import INNER_OUTER
@@ -78,21 +71,17 @@ def _soft(row: FormulationRow, differentiable: bool) -> SoftOptions | None:
 
 
 def _only_fits(row: FormulationRow) -> bool:
-    return set(row.follower_wants(row.options())) <= _PREDICTIONS
+    return set(row.follower_wants(options_of(row.options, TabularOptions)())) <= _PREDICTIONS
 
 
 def _check(composition: Composition) -> None:
     """Numbers in their ranges, aggregated data only where a follower learns from it, no repair without effect."""
     options, scheme = composition.experiment.game, composition.experiment.scheme
-    if isinstance(options, RepairOptions):
-        require_ranges(options, "", alpha=(0.0, 1.0))
-    if isinstance(options, PessimisticOptions):
-        require_positive(options, "", "beta")
     _check_answer(getattr(scheme, "follower", None))
     require_counts(options, "", "num_initial_transitions", "num_new_transitions", "buffer_size")
     if options.data == "aggregated":
         _check_aggregated(composition)
-    _refuse_void(composition)
+    refuse_void(composition, greedy_is_flat=True)
 
 
 def _check_answer(options: Any) -> None:
@@ -124,26 +113,6 @@ def _check_aggregated(composition: Composition) -> None:
         raise InputError(f"leader: {name} plays for its payoff; data=aggregated needs a learner of exact payoffs")
 
 
-def _refuse_void(composition: Composition) -> None:
-    """The agent reward in the world is a function of the policy alone: it needs a response that the leader can move.
-
-    With a response held fixed, ∂ real_return / ∂M̂ = 0, so such a run would be plain MAL under another name.
-    """
-    options = composition.experiment.game
-    paid_in_world = isinstance(options, AgentRewardOptions) and options.agent_reward == "world"
-    if not paid_in_world or options.allow_void:
-        return
-    reason = composition.scheme.unmoved(composition)
-    if not reason and composition.leader.differentiates and options.response == "greedy":
-        reason = "answers by a best action, which has no gradient in the model"
-    if reason:
-        raise InputError(
-            f"scheme: {composition.scheme.name} {reason}, so a reward in the world does not move the leader and this "
-            "is plain MAL; use a response that depends on the leader, agent_reward=model, or allow_void to run it all "
-            "the same"
-        )
-
-
 def _unused(composition: Composition) -> dict[str, str]:
     """A model draws no actions; data are collected only where they are aggregated; only hard backups have ties."""
     options, answer = composition.experiment.game, getattr(composition.experiment.scheme, "follower", None)
@@ -166,10 +135,9 @@ def _unused(composition: Composition) -> dict[str, str]:
 
 
 def _columns(options: TabularOptions) -> dict[str, Any]:
-    """What the results say of the settings; of a formulation without α or agent reward, the default."""
-    alpha = getattr(options, "alpha", RepairOptions.alpha)
-    reward = getattr(options, "agent_reward", AgentRewardOptions.agent_reward)
-    return {"alpha": alpha, "loss": options.loss, "agent_reward": reward}
+    """What the results say of the settings."""
+    own = columns(options)
+    return {"alpha": own["alpha"], "loss": options.loss, "agent_reward": own["agent_reward"]}
 
 
 def _display() -> GameDisplay:
@@ -182,6 +150,8 @@ _PREDICTIONS = frozenset({"fit"})
 
 TABULAR = GameKind(
     name="tabular",
+    family="model_based",
+    options=TabularOptions,
     summary="model-based RL in a finite world: a policy and a world model",
     world=TabularMDP,
     what="an MDP",

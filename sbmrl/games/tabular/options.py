@@ -30,37 +30,6 @@ class TabularOptions(GameOptions):
 
 
 @dataclasses.dataclass(frozen=True)
-class RepairOptions(TabularOptions):
-    """The data and the loss of the model, and how much of plain MAL is kept."""
-
-    alpha: float = 0.5
-    """α in [0, 1], weight of plain MAL; 1 is MAL exactly."""
-
-
-@dataclasses.dataclass(frozen=True)
-class AgentRewardOptions(RepairOptions):
-    """The data and the loss of the model, how much of plain MAL is kept, and where the agent is paid."""
-
-    agent_reward: Literal["world", "model"] = "world"
-    """Where the leader earns the return: the true world (the poster's code) or the model (its text)."""
-    allow_void: bool = False
-    """Run a combination in which the reward has no effect (the error that refuses it says why)."""
-
-    @property
-    def reward(self) -> str:
-        """The payoff that is the agent's reward."""
-        return "real_return" if self.agent_reward == "world" else "model_return"
-
-
-@dataclasses.dataclass(frozen=True)
-class PessimisticOptions(TabularOptions):
-    """The data and the loss of the model, and how pessimistic it is."""
-
-    beta: float = 10.0
-    """β > 0, weight of the fit against pessimism, in units of return per unit of loss."""
-
-
-@dataclasses.dataclass(frozen=True)
 class PlanOptions(AnswerOptions):
     """The exact best response of a policy: backward induction in the model."""
 

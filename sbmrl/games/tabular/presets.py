@@ -41,7 +41,7 @@ def _leader(choice: Choice, learner: registry.LearnerKind) -> Any:
 
 def _contextual_follower(choice: Choice) -> PPOOptions | FitOptions:
     fast = choice.preset == "fast"
-    if set(choice.row.formulation(choice.row.options()).follower_wants) <= choice.kind.predictions:
+    if choice.only_predicts:
         return FitOptions(total_steps=50_000) if fast else FitOptions()
     return dataclasses.replace(_FOLLOWER, **_FAST, learning_rate=3e-3) if fast else _FOLLOWER
 
@@ -57,12 +57,12 @@ def _build(choice: Choice) -> Experiment:
     else:
         options = scheme.default(choice, leader)
     sampled = learner.differentiates and choice.row.follower == "policy"
-    game = choice.row.options(
+    game = choice.options(
         context=learner.heard(leader)[0] if learner.heard(leader) else "answers",
         response="sampled" if sampled else "greedy",
     )
     records = 10 if choice.preset == "fast" else 25
-    return Experiment(choice.row.name, ENV, game, options, leader, num_records=records)
+    return Experiment(choice.row.name, choice.env, game, options, leader, num_records=records)
 
 
 def _practical(choice: Choice) -> Experiment:
@@ -71,7 +71,7 @@ def _practical(choice: Choice) -> Experiment:
     if choice.scheme not in (None, INNER_OUTER) or (choice.learner and choice.learner.name != "gradient"):
         raise InputError("preset: practical is the inner_outer scheme with a gradient learner")
     num_inner_steps, data = _PRACTICAL[choice.row.name]
-    game = choice.row.options(
+    game = choice.options(
         loss="kl",
         data="aggregated",
         context="probabilities",
@@ -79,7 +79,7 @@ def _practical(choice: Choice) -> Experiment:
         **data,
     )
     learner = GradientOptions(learning_rate=0.05)
-    return Experiment(choice.row.name, ENV, game, InnerOuterOptions(learner, num_inner_steps), learner)
+    return Experiment(choice.row.name, choice.env, game, InnerOuterOptions(learner, num_inner_steps), learner)
 
 
 PRESETS = {

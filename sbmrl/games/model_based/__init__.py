@@ -1,0 +1,1 @@
+"""What model-based RL is in every kind of world: its formulations, their knobs, and which combinations are void."""

@@ -1,0 +1,82 @@
+"""The knobs of the formulations of model-based RL, and what they mean together with the other parts."""
+
+import dataclasses
+from typing import Any, Literal
+
+from sbmrl.core.options import require_positive, require_ranges
+from sbmrl.core.parts import Composition
+from sbmrl.errors import InputError
+
+
+@dataclasses.dataclass(frozen=True)
+class RepairOptions:
+    """How much of plain MAL is kept."""
+
+    alpha: float = 0.5
+    """α in [0, 1], weight of plain MAL; 1 is MAL exactly."""
+
+
+@dataclasses.dataclass(frozen=True)
+class AgentRewardOptions(RepairOptions):
+    """How much of plain MAL is kept, and where the agent is paid."""
+
+    agent_reward: Literal["world", "model"] = "world"
+    """Where the leader earns the return: the true world (the poster's code) or the model (its text)."""
+    allow_void: bool = False
+    """Run a combination in which the reward has no effect (the error that refuses it says why)."""
+
+    @property
+    def reward(self) -> str:
+        """The payoff that is the agent's reward."""
+        return "real_return" if self.agent_reward == "world" else "model_return"
+
+
+@dataclasses.dataclass(frozen=True)
+class PessimisticOptions:
+    """How pessimistic the model is."""
+
+    beta: float = 10.0
+    """β > 0, weight of the fit against pessimism, in units of return per unit of loss."""
+
+
+def check_alpha(options: Any, where: str) -> None:
+    """Raise `InputError` unless α is a share."""
+    require_ranges(options, where, alpha=(0.0, 1.0))
+
+
+def check_beta(options: Any, where: str) -> None:
+    """Raise `InputError` unless β is positive."""
+    require_positive(options, where, "beta")
+
+
+def columns(options: Any) -> dict[str, Any]:
+    """What the results say of the knobs; of a formulation without α or agent reward, the default."""
+    return {
+        "alpha": getattr(options, "alpha", RepairOptions.alpha),
+        "agent_reward": getattr(options, "agent_reward", AgentRewardOptions.agent_reward),
+    }
+
+
+def refuse_void(composition: Composition, greedy_is_flat: bool) -> None:
+    """Raise `InputError` for an agent reward in the world that cannot move its leader.
+
+    It is a function of the policy alone, so it needs a response that the leader can move: with a response held fixed,
+    ∂ real_return / ∂M̂ = 0, and such a run would be plain MAL under another name.
+
+    Args:
+        composition: the experiment with its parts.
+        greedy_is_flat: whether a greedy response has no derivative in the model, as a choice among actions has none.
+    """
+    options = composition.experiment.game
+    if getattr(options, "agent_reward", "model") != "world" or options.allow_void:
+        return
+    reason = composition.scheme.unmoved(composition)
+    flat = greedy_is_flat and composition.leader.differentiates and options.response == "greedy"
+    if not reason and flat:
+        reason = "answers by a best action, which has no gradient in the model"
+    if reason:
+        raise InputError(
+            f"scheme: {composition.scheme.name} {reason}, so a reward in the world does not move the leader and this "
+            "is plain MAL; use a response that depends on the leader, agent_reward=model, or allow_void to run it all "
+            "the same"
+        )
