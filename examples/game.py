@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax import struct
 
 import sbmrl
-from sbmrl.core.game import Game, Payoff, Seat, greedy, sample_row
+from sbmrl.core.game import Game, Payoff, Seat, greedy, sample_row, softmax_starts
 from sbmrl.core.measures import ExactGame, exact_measures
 from sbmrl.core.options import AnswerOptions
 from sbmrl.errors import require_known
@@ -62,7 +62,7 @@ def _seat(world):
 
 def _make_game(world, formulation, options):
     leader, follower = formulation.leader, formulation.follower
-    profits, number = world.profits, len(world.quantities)
+    profits, number, seat = world.profits, len(world.quantities), _seat(world)
     other_of = {leader: follower, follower: leader}
 
     def profit(profile, role):
@@ -75,6 +75,9 @@ def _make_game(world, formulation, options):
         committed = jnp.eye(number)[:, None]  # to each quantity
         values = jax.vmap(lambda own: profit({leader: own, follower: reply({leader: own})}, leader))(committed)
         return greedy(values[None]), jnp.max(values)
+
+    def best():
+        return {leader: optimum()[0], follower: reply({leader: optimum()[0]})}
 
     def heard(key, strategy):
         mixed = options.context == "probabilities"
@@ -101,13 +104,13 @@ def _make_game(world, formulation, options):
     return Game(
         world,
         horizon=1,
-        seats=dict.fromkeys(ROLES, _seat(world)),
+        seats=dict.fromkeys(ROLES, seat),
         payoffs={role: Payoff(lambda profile, role=role: profit(profile, role), (), "profit") for role in ROLES},
         priors=dict.fromkeys(ROLES, prior),
         heard=dict.fromkeys(ROLES, heard),
         describe=dict.fromkeys(ROLES, jnp.ravel),
         played=played,
-        reference={leader: lambda: optimum()[0], follower: lambda: reply({leader: optimum()[0]})},
+        starts={role: softmax_starts(seat, prior, lambda role=role: best()[role]) for role in ROLES},
         measures=lambda formulation: exact_measures(exact, formulation),
         best_response=lambda formulation, options: lambda key, given: reply(given),
     )

@@ -18,16 +18,15 @@ def _has(options: object, name: str, prefix: str = "") -> bool:
 
 
 def _formulations(name: str) -> list[str]:
-    """The formulations with the knob, or in whose games, named where there are several, it can be set."""
-    found = []
+    """The formulations with the knob, or in whose games it can be set, named where that are not all of the family."""
+    found: dict[str, list[str]] = {}
     for row in registry.formulations().values():
         kinds = registry.kinds_of(row)
-        having = [kind for kind in kinds if _has(kind.options_of(row)(), name)]
+        having = [kind.what for kind in kinds if _has(kind.options_of(row)(), name)]
         if having:
-            found.append(
-                row.name if len(having) == len(kinds) else f"{row.name} in {' and '.join(k.what for k in having)}"
-            )
-    return found
+            where = "" if len(having) == len(kinds) else f" in {' or '.join(having)}"
+            found.setdefault(where, []).append(row.name)
+    return [name for where, rows in found.items() for name in (*rows[:-1], rows[-1] + where)]
 
 
 def _schemes(name: str) -> list[str]:

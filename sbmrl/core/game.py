@@ -1,6 +1,6 @@
 """What a game is: roles with seats, strategies, payoffs and measures. Knows no concrete game.
 
-A *strategy* is what the other side can see of a player, as a table; a *profile* is one for each role. A *seat* is the
+A *strategy* is what the other side can see of a player, as an array; a *profile* is one for each role. A *seat* is the
 game as one role plays it while the other's strategy is fixed. A kind of game is a package below `sbmrl.games`, or a
 user's own file, that builds a `Game` from a world.
 """
@@ -57,6 +57,8 @@ class Seat(NamedTuple):
             where that has no meaning.
         prediction_loss: (predicted row `[N]`, info of the step) -> `[]` how wrong a prediction of what followed is;
             None where this role predicts nothing.
+        linear: whether the answer to any observation is the same combination of the answers to the queries as the
+            observation is of them: a linear player, told entirely by its answers to the unit vectors.
     """
 
     queries: jax.Array
@@ -70,6 +72,7 @@ class Seat(NamedTuple):
     head: Head
     pay: Callable[[jax.Array, jax.Array, jax.Array], jax.Array] | None = None
     prediction_loss: Callable[[jax.Array, Info], jax.Array] | None = None
+    linear: bool = False
 
 
 class SoftResponse(NamedTuple):
@@ -124,7 +127,7 @@ class Game(NamedTuple):
         heard: role -> (key, strategy) -> the strategy as its answers tell it.
         describe: role -> (heard strategy) -> ω, its answers to all queries, flat.
         played: role -> (strategy) -> the strategy played out in full, as in an evaluation.
-        reference: role -> () -> the strategy that there should be.
+        starts: role -> name -> (key) -> `[Q, N]` what a player that is a free row per query outputs to begin with.
         measures: (formulation) -> what is measured.
         best_response: (formulation, options) -> (key, given) -> the follower's exact best response; None where there is
             no closed form. The options are the kind's own.
@@ -140,11 +143,29 @@ class Game(NamedTuple):
     heard: Mapping[Role, Callable[[jax.Array, Strategy], Strategy]]
     describe: Mapping[Role, Callable[[Strategy], jax.Array]]
     played: Mapping[Role, Callable[[Strategy], Strategy]]
-    reference: Mapping[Role, Callable[[], Strategy]]
+    starts: Mapping[Role, Mapping[str, Callable[[jax.Array], jax.Array]]]
     measures: Callable[[Formulation], Measures]
     best_response: Callable[[Formulation, Any], Callable[[jax.Array, Profile], Strategy]] | None = None
     soft_response: Callable[[Formulation, Any], SoftResponse] | None = None
     collector: Collector | None = None
+
+
+_SURE = 1e-4  # a certain answer's other probabilities, so that its logits are finite
+
+
+def softmax_starts(
+    seat: Seat, prior: Callable[[jax.Array], Strategy], truth: Callable[[], Strategy]
+) -> Mapping[str, Callable[[jax.Array], jax.Array]]:
+    """How a softmax table starts: nearly uniform rows, those of a random strategy, or what there should be."""
+
+    def logits(strategy: Strategy) -> jax.Array:
+        return jnp.log(jnp.maximum(seat.rows(strategy), _SURE))
+
+    return {
+        "uniform": lambda key: 0.01 * jax.random.normal(key, (seat.queries.shape[0], seat.num_outputs)),
+        "random": lambda key: logits(prior(key)),
+        "truth": lambda key: logits(truth()),
+    }
 
 
 def at_time(strategy: Strategy, time: jax.typing.ArrayLike) -> jax.Array:

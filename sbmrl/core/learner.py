@@ -45,6 +45,9 @@ class Task(NamedTuple):
         problem: (opponent) -> its sampled episode; not every game can be played.
         payoff: (profile) -> `[]` what it wants, exactly.
         num_steps: most steps of an episode of the problem, queries counted.
+        describe: (key, what is given: a profile with the leader's strategy) -> ω `[C]`; None where there is no
+            description.
+        num_leaders: leaders that a follower of many learns against in an update.
         optimizer: in place of the one that the options name.
     """
 
@@ -56,6 +59,8 @@ class Task(NamedTuple):
     problem: Callable[[Opponent], Environment]
     payoff: Callable[[Profile], jax.Array]
     num_steps: int
+    describe: Callable[[jax.Array, Profile], jax.Array] | None = None
+    num_leaders: int = 1
     optimizer: optax.GradientTransformation | None = None
 
     @property
@@ -107,11 +112,10 @@ class Trainee(NamedTuple):
 
 
 def answers_of(task: Task, player: FreePlayer) -> Callable[[Params, jax.Array | None], jax.Array]:
-    """(params, no description) -> `[Q, N]` logits of a player that answers all it can see at once."""
+    """(params, ω or None) -> `[Q, N]` outputs of a player that answers all it can see at once."""
 
     def answers(params: Params, description: jax.Array | None = None) -> jax.Array:
-        assert description is None, "a table cannot be conditioned on a description"
-        return player.logits(params)[-task.played.shape[0] :]  # told the phase, that of play is the last
+        return player.logits(params, description)[-task.played.shape[0] :]  # told the phase, that of play is the last
 
     return answers
 

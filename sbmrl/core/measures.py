@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from sbmrl.core.formulation import Formulation, Role
 from sbmrl.core.game import Measures, Metrics, Outcome, Profile, Strategy
 
-FOOLED_FRACTION = 0.05  # fooled: regret above this part of (optimal − uniform policy)
+FOOLED_FRACTION = 0.05  # fooled: regret above this part of (optimal − baseline)
 OPTIMAL_FRACTION = 0.0125  # optimal: regret at most this part; 36.02 or better on simple_mdp_2
 
 

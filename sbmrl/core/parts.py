@@ -37,7 +37,7 @@ class LearnerKind(NamedTuple):
         plays: (options) -> whether it learns from episodes that it plays, and not from exact payoffs.
         preset: (name of a preset) -> options for it, where the preset itself has none.
         follows: whether it can learn to follow one leader.
-        pretrains: (options) -> whether its player can be conditioned on a description of its leader.
+        pretrains: whether its player, if it is a network, can be conditioned on a description of its leader.
         predicts: whether it learns to predict what it observes, and nothing else.
         differentiates: whether it follows the derivative of its payoff, as a leader that of the response.
         no_derivative: (options) -> why its own update has no derivative in the other side, so that a leader cannot look
@@ -59,7 +59,7 @@ class LearnerKind(NamedTuple):
     plays: Callable[[Options], bool] = lambda options: False
     preset: Callable[[str], Options] | None = None
     follows: bool = False
-    pretrains: Callable[[Options], bool] = lambda options: False
+    pretrains: bool = False
     predicts: bool = False
     differentiates: bool = False
     no_derivative: Callable[[Options], str] = lambda options: "its update has no derivative"
@@ -188,6 +188,7 @@ class GameDisplay(NamedTuple):
 
     Attributes:
         returns: whose exact return it is.
+        baseline: whose return the regret is held against.
         responds: when a follower is said to best-respond; "{leader}" stands for the leader at which it is judged.
         departure: (row) -> what departs from the default, behind the formulation's name.
         told: (rows) -> what a caption says of the settings, comma at the end.
@@ -204,6 +205,7 @@ class GameDisplay(NamedTuple):
     """
 
     returns: str = "the leader's"
+    baseline: str = "the uniform policy"
     responds: str = "within 0.5 of the best response against {leader}"
     departure: Callable[[Mapping[str, Any]], str] = lambda row: ""
     told: Callable[[Sequence[Mapping[str, Any]]], str] = lambda rows: ""
@@ -248,6 +250,7 @@ class GameKind(NamedTuple):
         world_of_fields: (path of a JSON file) -> the world that lies there as plain data.
         check: (composition) -> None; raises `InputError` for parts that do not fit together.
         unused: (composition) -> fields that have no meaning here.
+        starts: names of how a table may start, as in the game's own, the usual one first.
         answers: closed form -> (row, whether it should have a derivative) -> its options, None if the row has none.
         predictions: names of the payoffs of a player that only predicts data.
         columns: (options) -> column of the results -> value, what the game is played with.
@@ -270,6 +273,7 @@ class GameKind(NamedTuple):
     presets: Mapping[str, Preset] = {}  # read only
     check: Callable[[Composition], None] = lambda composition: None
     unused: Callable[[Composition], Reasons] = lambda composition: {}
+    starts: tuple[str, ...] = ("uniform", "random", "truth")
     answers: Mapping[Answer, Callable[[FormulationRow, bool], Options | None]] = {}
     predictions: frozenset[str] = frozenset()
     columns: Callable[[Options], Mapping[str, Any]] = lambda options: {}

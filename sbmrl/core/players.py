@@ -13,10 +13,10 @@ import jax.numpy as jnp
 
 from sbmrl.core.distributions import Distribution, categorical, diagonal_gaussian
 from sbmrl.core.formulation import Role
-from sbmrl.core.game import Game, Head
+from sbmrl.core.game import Game, Head, Seat
 
 Parametrization = Literal["network", "table"]
-Initial = Literal["uniform", "random", "truth"]
+USUAL = "usual"  # the first of a game's ways for a table to start
 Params = Any
 ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"tanh": nn.tanh, "relu": nn.relu}
 
@@ -82,24 +82,29 @@ class MultiLayerPerceptron(nn.Module):
 
 
 class Table(nn.Module):
-    """One free row of logits per query: a softmax table. `[..., D] -> [..., num_outputs]`.
+    """One free row of outputs per query. `[..., D] -> [..., num_outputs]`.
 
     An observation is looked up as the query with the largest inner product, which is the query itself since
-    queries are (pairs of) one-hot vectors.
+    queries are (pairs of) one-hot vectors. Where the player is linear the queries are the unit vectors, and the answer
+    to an observation x is Σ_i x_i · row_i.
 
     Attributes:
         queries: `[Q, D]` all observations.
+        linear: whether the player is linear.
     """
 
     queries: jax.Array
     num_outputs: int
     initial_scale: float
+    linear: bool = False
 
     @nn.compact
     def __call__(self, observation: jax.Array) -> jax.Array:
         """`[..., D] -> [..., num_outputs]`."""
         shape = (self.queries.shape[0], self.num_outputs)
         logits = self.param("logits", nn.initializers.normal(self.initial_scale), shape)
+        if self.linear:
+            return observation @ logits
         return logits[jnp.argmax(observation @ self.queries.T, axis=-1)]
 
 
@@ -196,16 +201,11 @@ def with_context(description: jax.Array, observation: jax.Array) -> jax.Array:
     return jnp.concatenate([jnp.broadcast_to(description, shape), observation], axis=-1)
 
 
-def make_actor(
-    queries: jax.Array, num_outputs: int, parametrization: Parametrization, hidden: tuple[int, ...]
-) -> nn.Module:
-    """A policy gradient's actor: a free row of logits for each of the `queries` `[Q, D]`, or a network."""
+def make_actor(seat: Seat, queries: jax.Array, parametrization: Parametrization, hidden: tuple[int, ...]) -> nn.Module:
+    """A policy gradient's actor in a seat: a free row of outputs for each of the `queries` `[Q, D]`, or a network."""
     if parametrization == "table":
-        return Table(queries, num_outputs, initial_scale=0.01)
-    return MultiLayerPerceptron(hidden, num_outputs, output_gain=0.01)
-
-
-_SURE = 1e-4  # a certain answer's other probabilities, so that its logits are finite
+        return Table(queries, seat.num_outputs, initial_scale=0.01, linear=seat.linear)
+    return MultiLayerPerceptron(hidden, seat.num_outputs, output_gain=0.01)
 
 
 class FreePlayer(NamedTuple):
@@ -213,11 +213,11 @@ class FreePlayer(NamedTuple):
 
     Attributes:
         init: (key) -> θ.
-        logits: (θ) -> `[Q, N]` at all queries.
+        logits: (θ, description ω `[C]` or None where there is none) -> `[Q, N]` at all queries.
     """
 
     init: Callable[[jax.Array], Params]
-    logits: Callable[[Params], jax.Array]
+    logits: Callable[..., jax.Array]
 
 
 def free_player(
@@ -226,31 +226,37 @@ def free_player(
     queries: jax.Array,
     parametrization: Parametrization,
     hidden: tuple[int, ...],
-    initial: Initial,
+    initial: str,
+    context_size: int = 0,
 ) -> FreePlayer:
     """The player of a learner that needs no critic, who sees what is in `queries` `[Q, D]`.
 
     Args:
         game: the game.
         role: the player's.
-        queries: everything that it can observe.
-        parametrization: a free row of logits per query, or a network.
+        queries: everything that it can observe, behind a description.
+        parametrization: a free row of outputs per query, or a network.
         hidden: widths of the network's hidden layers.
-        initial: how a table starts: nearly uniform rows, random rows, or what there should be.
+        initial: how a table starts: a name of the game's `starts`, or their first, the usual one.
+        context_size: C, numbers of the description that stands in front of every observation.
     """
     seat = game.seats[role]
     if parametrization == "network":
         network = MultiLayerPerceptron(hidden, seat.num_outputs, output_gain=0.01)
-        return FreePlayer(
-            lambda key: network.init(key, queries[0]),
-            lambda params: network.apply(params, queries),  # pyright: ignore[reportArgumentType, reportReturnType]
-        )
+
+        def outputs(params: Params, description: jax.Array | None = None) -> jax.Array:
+            seen = queries if description is None else with_context(description, queries)
+            return network.apply(params, seen)  # pyright: ignore[reportReturnType]
+
+        return FreePlayer(lambda key: network.init(key, jnp.zeros(context_size + queries.shape[1])), outputs)
 
     def init(key: jax.Array) -> Params:
-        if initial == "uniform":
-            return {"logits": 0.01 * jax.random.normal(key, (queries.shape[0], seat.num_outputs))}
-        strategy = game.priors[role](key) if initial == "random" else game.reference[role]()
-        logits = jnp.log(jnp.maximum(seat.rows(strategy), _SURE))
-        return {"logits": jnp.tile(logits, (queries.shape[0] // seat.queries.shape[0], 1))}  # the same in both phases
+        starts = game.starts[role]
+        rows = starts[next(iter(starts)) if initial == USUAL else initial](key)
+        return {"logits": jnp.tile(rows, (queries.shape[0] // rows.shape[0], 1))}  # the same in both phases
 
-    return FreePlayer(init, lambda params: params["logits"])
+    def rows(params: Params, description: jax.Array | None = None) -> jax.Array:
+        assert description is None, "a table cannot be conditioned on a description"
+        return params["logits"]
+
+    return FreePlayer(init, rows)

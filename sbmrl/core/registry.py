@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+from sbmrl.core.files import SUFFIXES
 from sbmrl.core.formulation import FormulationRow
 from sbmrl.core.parts import GameKind, LearnerKind, Part, Programme, SchemeKind
 from sbmrl.errors import InputError, require, require_known
@@ -144,9 +145,20 @@ def kinds_of(row: FormulationRow) -> list[GameKind]:
 
 
 def kind_for(row: FormulationRow, env: str | None) -> GameKind:
-    """The kind of game in whose worlds a formulation is played: the one that knows `env`, else the usual one."""
+    """The kind of game in whose worlds a formulation is played: that which knows `env`, the usual one if none is said.
+
+    A file that none knows is the usual kind's to read, which says what is wrong with it.
+
+    Raises:
+        InputError: a name that no kind knows.
+    """
     found = kinds_of(row)
-    return found[0] if env is None else next((kind for kind in found if kind.knows(env)), found[0])
+    if env is None or len(found) == 1:
+        return found[0]
+    knowing = [kind for kind in found if kind.knows(env)]
+    if not knowing and not env.endswith(SUFFIXES):
+        require_known(env, "env", [name for kind in found for name in kind.worlds()])
+    return knowing[0] if knowing else found[0]
 
 
 def kind_with(row: FormulationRow, options: Any) -> GameKind:

@@ -58,7 +58,10 @@ def leader_task(
 
 
 def follower_task(
-    game: Game, formulation: Formulation, describe: Callable[[Strategy], jax.Array] | None = None
+    game: Game,
+    formulation: Formulation,
+    describe: Callable[[Strategy], jax.Array] | None = None,
+    num_leaders: int = 1,
 ) -> Task:
     """The follower's: an episode against a leader drawn for it, and its exact payoff.
 
@@ -67,8 +70,15 @@ def follower_task(
         formulation: who leads and who wants what.
         describe: (the leader's strategy as heard) -> ω `[C]`, which then stands in front of every observation; for a
             follower of one leader there is none.
+        num_leaders: that it learns against in an update.
     """
-    seat, prior = game.seats[formulation.follower], game.priors[formulation.leader]
+    seat, leader = game.seats[formulation.follower], formulation.leader
+    prior, heard = game.priors[leader], game.heard[leader]
+
+    def describe_given(key: jax.Array, given: Profile) -> jax.Array:
+        assert describe is not None
+        return describe(heard(key, given[leader]))
+
     size = 0 if describe is None else jax.eval_shape(lambda key: describe(prior(key)), jax.random.key(0)).shape[0]
 
     def problem(leaders: Leaders) -> Environment:  # likewise not made for followers of exact payoffs
@@ -83,4 +93,6 @@ def follower_task(
         problem=problem,
         payoff=lambda profile: exact_payoff(game.payoffs, formulation.follower_wants, profile),
         num_steps=game.horizon,
+        describe=None if describe is None else describe_given,
+        num_leaders=num_leaders,
     )

@@ -3,7 +3,8 @@
 from sbmrl.core.experiment import Experiment, compose
 from sbmrl.core.options import require_counts, require_defaults, require_known_values
 from sbmrl.core.parts import Composition
-from sbmrl.errors import require
+from sbmrl.core.players import USUAL
+from sbmrl.errors import require, require_known
 from sbmrl.experiment import parts  # noqa: F401  # which parts there are
 
 
@@ -21,6 +22,7 @@ def check(experiment: Experiment) -> Experiment:
     composition.leader.check(experiment.leader, "leader.")
     if composition.follower is not None:
         composition.follower.check(experiment.scheme.follower, "follower.")
+    _check_starts(composition)
     composition.scheme.check(composition)
     _check_leader(composition)
     composition.kind.check(composition)
@@ -41,6 +43,15 @@ def unused(composition: Composition) -> dict[str, str]:
         own = composition.follower.unused(composition.experiment.scheme.follower)
         found |= {f"follower.{name}": why for name, why in own.items()}
     return found | {**composition.scheme.unused(composition), **composition.kind.unused(composition)}
+
+
+def _check_starts(composition: Composition) -> None:
+    """A table must start in a way that the kind of game has."""
+    experiment = composition.experiment
+    for where, options in (("leader", experiment.leader), ("follower", getattr(experiment.scheme, "follower", None))):
+        free = hasattr(options, "initial") and getattr(options, "parametrization", "network") == "table"
+        if options is not None and free:
+            require_known(options.initial, f"{where}.initial", (USUAL, *composition.kind.starts))
 
 
 def _check_leader(composition: Composition) -> None:

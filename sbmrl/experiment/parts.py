@@ -3,6 +3,7 @@
 from sbmrl.core.parts import Part
 from sbmrl.core.registry import BUILT_IN, register, registering
 from sbmrl.experiment.plugins import load_entry_points
+from sbmrl.games.linear_quadratic.kind import LINEAR_QUADRATIC
 from sbmrl.games.matrix.formulations import FORMULATIONS as MATRIX_FORMULATIONS
 from sbmrl.games.matrix.kind import MATRIX
 from sbmrl.games.matrix.programme import ORACLES_FOLLOWERS
@@ -23,7 +24,7 @@ from sbmrl.schemes.inner_outer import INNER_OUTER
 PARTS: tuple[Part, ...] = (
     *(PPO, POLICY_GRADIENT, GRADIENT, EVOLUTION, FIT, Q_LEARNING),
     *(CONTEXTUAL, INNER_OUTER, EXACT, IMPLICIT),
-    *(TABULAR, *MODEL_BASED_FORMULATIONS),
+    *(TABULAR, LINEAR_QUADRATIC, *MODEL_BASED_FORMULATIONS),
     *(MATRIX, *MATRIX_FORMULATIONS),
     *(POSTER, ORACLES_FOLLOWERS),
 )

@@ -12,7 +12,7 @@ from sbmrl.core.game import Info, Outcome, Strategy
 from sbmrl.core.learner import Learner, Task, Trainee, answers_of
 from sbmrl.core.options import require_count, require_counts, require_positive
 from sbmrl.core.parts import LearnerKind
-from sbmrl.core.players import Initial, Parametrization, Params, free_player
+from sbmrl.core.players import USUAL, Parametrization, Params, free_player
 from sbmrl.core.rollout import episode_returns
 from sbmrl.errors import require
 from sbmrl.learners import gradient
@@ -30,11 +30,11 @@ class EvolutionOptions:
     optimizer: Optimizer = "adam"
     """Any of optax's: how the estimated gradient becomes a step."""
     parametrization: Parametrization = "table"
-    """A free row of logits per query, or a network."""
+    """A free row of outputs per query, or a network."""
     hidden: tuple[int, ...] = (64, 64)
     """Widths of a network's hidden layers (tanh)."""
-    initial: Initial = "uniform"
-    """A table's start: nearly uniform rows, random rows (Dirichlet(1)), or the truth (model), the optimum (policy)."""
+    initial: str = USUAL
+    """How a table starts: the kind of game's usual way, or by name another that it has, as uniform, random, truth."""
     learning_rate: float = 0.1
     """Step size of the optimizer."""
     standard_deviation: float = 0.5

@@ -115,6 +115,6 @@ FIT = LearnerKind(
     heard=lambda options: (),
     plays=lambda options: True,
     follows=True,
-    pretrains=lambda options: True,
+    pretrains=True,
     predicts=True,
 )

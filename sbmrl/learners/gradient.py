@@ -11,9 +11,11 @@ import optax
 
 from sbmrl.core.game import Info, Outcome, Profile, Strategy
 from sbmrl.core.learner import Learner, Task, Trainee, answers_of, gradient_norm
+from sbmrl.core.measures import all_finite
 from sbmrl.core.options import require_counts, require_ranges
 from sbmrl.core.parts import LearnerKind
-from sbmrl.core.players import Initial, Parametrization, Params, free_player
+from sbmrl.core.players import USUAL, Parametrization, Params, free_player
+from sbmrl.core.problems import Leaders
 
 Optimizer = Literal["adabelief", "adam", "adamw", "amsgrad", "lion", "nadam", "radam", "rmsprop", "sgd", "yogi"]
 # Under the root, so that a leader may differentiate through a step whose gradient is 0.
@@ -29,11 +31,11 @@ class GradientOptions:
     optimizer: Optimizer = "adam"
     """Any of optax's: how a gradient becomes a step."""
     parametrization: Parametrization = "table"
-    """A free row of logits per query, or a network."""
+    """A free row of outputs per query, or a network."""
     hidden: tuple[int, ...] = (64, 64)
     """Widths of a network's hidden layers (tanh)."""
-    initial: Initial = "uniform"
-    """A table's start: nearly uniform rows, random rows (Dirichlet(1)), or the truth (model), the optimum (policy)."""
+    initial: str = USUAL
+    """How a table starts: the kind of game's usual way, or by name another that it has, as uniform, random, truth."""
     learning_rate: float = 0.1
     """Step size of the optimizer."""
 
@@ -76,11 +78,63 @@ def gradient(
     return Learner(init, update, lambda state: state.params, 1)
 
 
+def over_leaders(
+    init_params: Callable[[jax.Array], Params],
+    payoff: Callable[[jax.Array, Params, Profile], jax.Array],
+    optimizer: optax.GradientTransformation,
+    num_leaders: int,
+) -> Learner:
+    """θ ← θ + step(mean over leaders of ∂/∂θ payoff / (1 + |payoff|)): a follower of many leaders, by their payoffs.
+
+    A leader against whom the payoff is large counts by its relative change, so that it does not drown the others;
+    one against whom it is not finite does not count. The best answer to each leader stays the same.
+
+    Args:
+        init_params: (key) -> θ.
+        payoff: (key, θ, what is given of a leader) -> `[]`, differentiable in θ.
+        optimizer: how a gradient becomes a step.
+        num_leaders: drawn for each update.
+    """
+
+    def init(key: jax.Array, leaders: Leaders) -> GradientState:
+        params = init_params(key)
+        return GradientState(params, optimizer.init(params))
+
+    def of_one(params: Params, key: jax.Array, given: Profile) -> tuple[jax.Array, Params]:
+        value, slope = jax.value_and_grad(lambda params: payoff(key, params, given))(params)
+        counts = all_finite((value, slope))
+        descent = jax.tree.map(lambda x: jnp.where(counts, -x / (1.0 + jnp.abs(value)), 0.0), slope)
+        return jnp.where(counts, value, jnp.nan), descent
+
+    def update(key: jax.Array, state: GradientState, leaders: Leaders) -> tuple[GradientState, Info]:
+        keys, keys_leader = jax.random.split(key, (2, num_leaders))
+        values, descents = jax.vmap(of_one, (None, 0, 0))(state.params, keys, jax.vmap(leaders)(keys_leader))
+        descent = jax.tree.map(lambda x: jnp.mean(x, axis=0), descents)
+        updates, optimizer_state = optimizer.update(descent, state.optimizer_state, state.params)
+        info = {
+            "payoff": jnp.nanmedian(values),
+            "gradient_norm": gradient_norm(descent),
+            "share_not_finite": jnp.mean(jnp.isnan(values)),
+        }
+        return GradientState(optax.apply_updates(state.params, updates), optimizer_state), info
+
+    return Learner(init, update, lambda state: state.params, num_leaders)
+
+
 def build(task: Task, options: GradientOptions) -> Trainee:
-    """Gradient ascent on a task's exact payoff."""
-    player = free_player(task.game, task.role, task.seen, options.parametrization, options.hidden, options.initial)
+    """Gradient ascent on a task's exact payoff, against one leader or, knowing its description, against many."""
+    size, describe = task.context_size, task.describe
+    table = (options.parametrization, options.hidden, options.initial)
+    player = free_player(task.game, task.role, task.seen, *table, size)
     answers = answers_of(task, player)
     optimizer = task.optimizer or make_optimizer(options.optimizer, options.learning_rate)
+    if describe is not None:
+
+        def payoff(key: jax.Array, params: Params, given: Profile) -> jax.Array:
+            answer = task.seat.table(answers(params, describe(key, given)))
+            return task.payoff({**given, task.role: answer})
+
+        return Trainee(over_leaders(player.init, payoff, optimizer, task.num_leaders), answers)
 
     def strategy(params: Params) -> Strategy:
         return task.seat.table(answers(params, None))
@@ -110,6 +164,7 @@ GRADIENT = LearnerKind(
     unused=unused,
     preset=lambda name: GradientOptions(num_updates=200) if name == "fast" else GradientOptions(),
     follows=True,
+    pretrains=True,
     differentiates=True,
     no_derivative=lambda options: "the step of lion is a sign" if options.optimizer == "lion" else "",
 )

@@ -219,7 +219,7 @@ def _learner(problem: Callable[[Opponent], Environment], player: Player, parts: 
 def build(task: Task, options: PPOOptions) -> Trainee:
     """PPO of a task's sampled episode."""
     seat = task.seat
-    actor = make_actor(task.seen, seat.num_outputs, options.parametrization, options.actor_hidden)
+    actor = make_actor(seat, task.seen, options.parametrization, options.actor_hidden)
     player = actor_critic(actor, options.critic_hidden, seat.head, task.observation_size)
     parts = phases(task.problem, player, options)
 
@@ -273,6 +273,6 @@ PPO = LearnerKind(
     heard=lambda options: ("answers",),
     plays=lambda options: True,
     follows=True,
-    pretrains=lambda options: options.parametrization == "network",
+    pretrains=True,
     steps="environment steps of the leader",
 )

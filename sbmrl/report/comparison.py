@@ -12,7 +12,7 @@ from sbmrl.display.tables import bounds_of
 from sbmrl.errors import InputError
 from sbmrl.report.entries import Entry
 
-# Two programs round the same policy's value differently; this part of (optimal − uniform policy) is no difference.
+# Two programs round the same policy's value differently; this part of (optimal − baseline) is no difference.
 EQUAL_FRACTION = 1e-5
 THRESHOLDS = np.linspace(-0.05, 1.05, 111)  # of a performance profile
 
@@ -142,7 +142,7 @@ def _spread(entry: Entry) -> float:
 
 
 def normalised(entry: Entry) -> np.ndarray:
-    """`[N]` (exact return − uniform policy) / (optimal − uniform policy) of the runs that did not diverge."""
+    """`[N]` (exact return − baseline) / (optimal − baseline) of the runs that did not diverge."""
     finite = entry.finite
     uniform = float(finite["uniform_return"][0])
     return (finite["exact_return"].to_numpy().astype(np.float64) - uniform) / _spread(entry)

@@ -54,7 +54,7 @@ def fooled(rows: Sequence[Mapping[str, Any]]) -> Drawing:
         axes.xaxis.set_major_formatter(PercentFormatter(1.0))
         axes.set_xlabel("fooled seeds")
     note = (
-        "Dot: the share of seeds whose regret is above 5 % of (optimal − uniform policy). Line: its 95 % "
+        "Dot: the share of seeds whose regret is above 5 % of (optimal − baseline). Line: its 95 % "
         "Clopper–Pearson interval. Colour: the formulation."
     )
     note += left_out(len(shown), len(rows), "rows")
@@ -74,7 +74,7 @@ def aggregate_scores(groups: Sequence[Mapping[str, Any]]) -> Drawing:
             axes.margins(x=0.15)
             axes.tick_params(axis="y", length=0)
         same_range(several[:3])
-        figure.supxlabel("normalised score: 0 the uniform policy, 1 optimal", fontsize=10)
+        figure.supxlabel("normalised score: 0 the baseline, 1 optimal", fontsize=10)
     note = (
         "Dot: the aggregate over all seeds and worlds. Line: its 95 % interval from 2,000 bootstrap resamples, seeds "
         "drawn inside every world. Of the optimality gap less is better."
@@ -131,7 +131,7 @@ def learning_curves(entries: Sequence[Entry]) -> Drawing | None:
             clean(axes)
     note = (
         "Exact return in the true world during play. Line: the median over seeds; band: the middle half of them. "
-        "Dashed: the optimum; dotted: the uniform policy. Seeds that diverged are left out from there on."
+        "Dashed: the optimum; dotted: the baseline. Seeds that diverged are left out from there on."
     )
     note += left_out(sum(len(batch) for _, batch in shown), len(known), "rows")
     return render("curves", "Learning curves", note, figure)
@@ -198,7 +198,7 @@ def _axis_effect(stem: str, name: str, world: str, lines: Sequence[Sequence[Entr
         figure.legend(handles, labels, frameon=False, fontsize=8, loc="outside lower center", ncols=2)
         figure.suptitle(world, fontsize=10)
     note = (
-        "Left: mean exact return with its 95 % bootstrap interval (dashed: the optimum; dotted: the uniform policy). "
+        "Left: mean exact return with its 95 % bootstrap interval (dashed: the optimum; dotted: the baseline). "
         "Right: the share of fooled seeds with its 95 % Clopper–Pearson interval. Lines are set apart a little."
     )
     note += left_out(len(shown), len(lines), "lines")

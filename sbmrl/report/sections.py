@@ -24,11 +24,11 @@ _NOTHING = "No run has finished yet."
 _PAIRS = (
     "Runs of one seed share their random numbers across cells and points, so rows are compared seed by seed. "
     "Difference: the mean over the pairs of the row's exact return less the other's. P(improvement): P(X > Y) + ½ "
-    "P(X = Y) over the pairs; returns count as equal within 0.001 % of (optimal − uniform policy). Intervals: "
+    "P(X = Y) over the pairs; returns count as equal within 0.001 % of (optimal − baseline). Intervals: "
     "2,000 bootstrap resamples of the pairs. Left out: seeds that diverged on either side."
 )
 _SCORES = (
-    "Normalised score: (exact return − uniform policy) / (optimal − uniform policy). IQM: the mean of the middle "
+    "Normalised score: (exact return − baseline) / (optimal − baseline). IQM: the mean of the middle "
     "half of all runs. Median and mean: over worlds, of each world's mean. Optimality gap: how much runs miss 1 "
     "by, on average; less is better. Intervals: 2,000 bootstrap resamples, seeds drawn inside every world. After "
     "Agarwal et al. (2021), “Deep reinforcement learning at the edge of the statistical precipice”."

@@ -167,11 +167,13 @@ def caption(rows: Sequence[Row]) -> str:
     shown = by_kind(rows)
     told = "".join(display.told(own) for display, own in shown)
     returns = " or ".join(display.returns for display, _ in shown)
+    baseline = " or ".join(dict.fromkeys(display.baseline for display, _ in shown))
     responds = "; ".join(display.responds.format(leader=leader) for display, _ in shown)
     return (
         f"World {of_all('env')}, {told}scheme {of_all('scheme')}, leader by {of_all('learner')}; "
         f"{known}. Exact return: {returns}. "
-        f"Fooled: regret above 5 % of (optimal − uniform policy). Follower best-responds: {responds}."
+        f"Fooled: regret above 5 % of (optimal − baseline), the baseline is {baseline}. "
+        f"Follower best-responds: {responds}."
     )
 
 

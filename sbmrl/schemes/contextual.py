@@ -13,7 +13,7 @@ from sbmrl.core import registry
 from sbmrl.core.game import Game, Profile, Strategy
 from sbmrl.core.learner import Trainee
 from sbmrl.core.options import require_count
-from sbmrl.core.parts import Choice, Composition, SchemeKind
+from sbmrl.core.parts import Choice, Composition, LearnerKind, SchemeKind
 from sbmrl.core.problems import Leaders
 from sbmrl.core.scheme import Scheme, no_residual
 from sbmrl.core.tasks import follower_task
@@ -29,7 +29,7 @@ class ContextualOptions:
     follower: Any
     """How the follower learns."""
     num_leader_pool: int = 2048
-    """Random leaders drawn for each update of the follower; episodes pick among them."""
+    """Random leaders drawn for each update of the follower; its episodes, if it plays any, pick among them."""
 
 
 def pooled(key: jax.Array, leaders: Leaders, pool_size: int) -> Leaders:
@@ -52,13 +52,13 @@ def contextual(
         leader: the leader's role.
         follower: its learner and player.
         num_pretrain_steps: follower updates before play.
-        pool_size: random leaders drawn for each update.
+        pool_size: random leaders drawn for each update, among which its episodes pick; 0 for a learner that draws them.
     """
     learner, seat, describe = follower.learner, game.seats[role], game.describe[leader]
 
     def adapt(key: jax.Array, state: Any, leaders: Leaders):
         key_pool, key_update = jax.random.split(key)
-        return learner.update(key_update, state, pooled(key_pool, leaders, pool_size))
+        return learner.update(key_update, state, pooled(key_pool, leaders, pool_size) if pool_size else leaders)
 
     def respond(state: Any, given: Profile) -> Strategy:
         return seat.table(follower.answers(learner.params(state), describe(given[leader])))
@@ -83,9 +83,11 @@ def build(game: Game, composition: Composition) -> Scheme:
     assert kind is not None
     assert kind.build is not None
     leader = formulation.leader
-    follower = kind.build(follower_task(game, formulation, game.describe[leader]), options.follower)
+    task = follower_task(game, formulation, game.describe[leader], options.num_leader_pool)
+    follower = kind.build(task, options.follower)
     rounds = experiment.whole_records(kind.num_updates(options.follower))
-    return contextual(game, formulation.follower, leader, follower, rounds, options.num_leader_pool)
+    pool_size = options.num_leader_pool if kind.plays(options.follower) else 0
+    return contextual(game, formulation.follower, leader, follower, rounds, pool_size)
 
 
 def check(composition: Composition) -> None:
@@ -93,19 +95,19 @@ def check(composition: Composition) -> None:
     options, kind = composition.experiment.scheme, composition.follower
     require_count(options.num_leader_pool, "num_leader_pool")
     assert kind is not None
-    fitting = [
-        one.name
-        for one in registry.learners().values()
-        if one.follows and one.build is not None and one.predicts == composition.only_predicts and _conditions(one)
-    ]
+    fitting = [one.name for one in registry.learners().values() if _fits(one, composition)]
     allowed = f"must learn by {' or '.join(fitting)} in {composition.row.name} with contextual"
     require(kind.name in fitting, "follower", allowed, kind.name)
-    if not kind.pretrains(options.follower):
+    if getattr(options.follower, "parametrization", "network") == "table":
         raise InputError("follower.parametrization: must be 'network', a table cannot be conditioned on the leader")
 
 
-def _conditions(kind: Any) -> bool:
-    return kind.pretrains(registry.defaults_of(kind))
+def _fits(kind: LearnerKind, composition: Composition) -> bool:
+    """Whether a learner can be pretrained on many leaders and learn what the follower wants."""
+    if not (kind.follows and kind.pretrains) or kind.build is None:
+        return False
+    exact = not kind.plays(registry.defaults_of(kind))
+    return exact or kind.predicts == composition.only_predicts
 
 
 def default(choice: Choice, leader: Any) -> ContextualOptions:

@@ -51,7 +51,7 @@ def inner_outer(
     against: Callable[[Profile], Any],
     num_inner_steps: int,
     unroll: int,
-    residual: Callable[[Strategy, Profile], jax.Array] | None = None,
+    residual: Callable[[Any, Profile], jax.Array] | None = None,
 ) -> Scheme:
     """The scheme around a follower's learner.
 
@@ -61,7 +61,7 @@ def inner_outer(
         against: (given) -> the opponent that the learner wants to be told.
         num_inner_steps: K ≥ 1.
         unroll: k in [0, K].
-        residual: (follower's strategy, given) -> `[]` how far it is from a stationary point, if that can be known.
+        residual: (θ, given) -> `[]` how far it is from a stationary point, if that can be known.
     """
 
     def learn(keys: jax.Array, state: Any, given: Profile):
@@ -82,25 +82,26 @@ def inner_outer(
         infos = jax.tree.map(lambda a, b: (a.sum() + b.sum()) / num_inner_steps, first, last)
         return InnerState(now, before), {f"follower_{name}": value for name, value in infos.items()}
 
-    def respond(state: InnerState, given: Profile) -> Strategy:
+    def params(state: InnerState, given: Profile) -> Any:
         state = jax.lax.stop_gradient(state)
         if unroll == 0:
-            return strategy(follower.params(state.now))
+            return follower.params(state.now)
         # An unrolled learner is one of exact payoffs: it draws nothing from its keys.
         keys = jax.random.split(jax.random.key(0), unroll)
-        return strategy(follower.params(learn(keys, state.before, given)[0]))
+        return follower.params(learn(keys, state.before, given)[0])
+
+    def respond(state: InnerState, given: Profile) -> Strategy:
+        return strategy(params(state, given))
 
     def measure_residual(state: InnerState, given: Profile) -> jax.Array:
-        return no_residual(state, given) if residual is None else residual(respond(state, given), given)
+        return no_residual(state, given) if residual is None else residual(params(state, given), given)
 
     return Scheme(init, adapt, respond, measure_residual, lambda state: follower.params(state.now), 0, True)
 
 
-def _gradient_along_the_simplex(task: Task, answer: Strategy, given: Profile) -> jax.Array:
-    """The norm of the follower's gradient in its own probabilities, along the simplex of each row."""
-    slope = jax.grad(lambda answer: task.payoff({**given, task.role: answer}))(answer)
-    along = answer * (slope - jnp.sum(answer * slope, axis=-1, keepdims=True))  # = ∂ payoff / ∂ logits
-    return gradient_norm(along)
+def _gradient_in_the_outputs(task: Task, outputs: jax.Array, given: Profile) -> jax.Array:
+    """The norm of the follower's gradient in what it outputs at all its queries `[Q, N]`, as logits."""
+    return gradient_norm(jax.grad(lambda rows: task.payoff({**given, task.role: task.seat.table(rows)}))(outputs))
 
 
 def learning_anew(game: Game, leader: Role, oracle: Oracle) -> Scheme:
@@ -130,7 +131,7 @@ def build(game: Game, composition: Composition) -> Scheme:
     if kind.plays(options.follower):
         return inner_outer(follower.learner, strategy, lambda given: lambda key: given, *steps)
     against = lambda given: lambda answer: {**given, role: answer}  # noqa: E731
-    residual = lambda answer, given: _gradient_along_the_simplex(task, answer, given)  # noqa: E731
+    residual = lambda params, given: _gradient_in_the_outputs(task, follower.answers(params, None), given)  # noqa: E731
     return inner_outer(follower.learner, strategy, against, *steps, residual)
 
 

@@ -178,8 +178,13 @@ def test_a_repair_that_cannot_work_is_refused_with_the_reason(changes, says):
         ("mal", "exact", {"follower": ConditionalsOptions(num_transitions=9)}, "mal with exact needs PlanOptions"),
         ("mal", "exact", {"follower__num_transitions": 9}, "belongs to the scheme exact with pal"),
         ("mal", "exact", {"follower": GradientOptions()}, "follower: mal with exact needs PlanOptions"),
-        ("mal", "contextual", {"follower": GradientOptions()}, "follower: must learn by ppo .*got gradient"),
-        ("pal", "contextual", {"follower": PPOOptions()}, "follower: must learn by fit in pal with contextual"),
+        ("mal", "contextual", {"follower": GradientOptions()}, "parametrization: must be .network., a table cannot be"),
+        (
+            "pal",
+            "contextual",
+            {"follower": PPOOptions()},
+            "follower: must learn by gradient or fit in pal with contextual",
+        ),
         (
             "mal",
             "inner_outer",

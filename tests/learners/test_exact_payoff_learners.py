@@ -87,7 +87,7 @@ def test_pal_with_the_exact_response_finds_the_optimum(learner):
     assert bool(result.final.metrics["optimal"].all())
 
 
-START = [("uniform", "table"), ("random", "table"), ("truth", "table"), ("uniform", "network")]
+START = [("usual", "table"), ("uniform", "table"), ("random", "table"), ("truth", "table"), ("usual", "network")]
 
 
 @pytest.mark.parametrize(("initial", "parametrization"), START)
@@ -97,7 +97,7 @@ def test_the_initial_strategy_is_the_one_asked_for(initial, parametrization):
     solver = make_solver(check(preset("fast", "mal", "exact").replace(leader=leader)), mdp)
     start = jax.jit(lambda key, run=solver.algorithm: run.leader_strategy(run.init(key)))
     model = np.asarray(start(jax.random.key(0)))[:2]
-    if initial == "uniform":
+    if initial in ("usual", "uniform"):
         np.testing.assert_allclose(model, 1 / 3, atol=0.05)
     elif initial == "truth":
         np.testing.assert_allclose(model, mdp.transition[:2], atol=1e-3)

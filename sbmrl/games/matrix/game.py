@@ -14,7 +14,19 @@ import jax.numpy as jnp
 import numpy as np
 
 from sbmrl.core.formulation import Formulation, Role
-from sbmrl.core.game import Game, Info, Payoff, Profile, Seat, Strategy, at_time, greedy, random_rows, sample_row
+from sbmrl.core.game import (
+    Game,
+    Info,
+    Payoff,
+    Profile,
+    Seat,
+    Strategy,
+    at_time,
+    greedy,
+    random_rows,
+    sample_row,
+    softmax_starts,
+)
 from sbmrl.games.matrix.measures import make_measures, optimum
 from sbmrl.games.matrix.options import ReplyOptions
 from sbmrl.games.matrix.rules import MatrixGame, MatrixState, first_state, step
@@ -128,21 +140,20 @@ def matrix_game(world: MatrixGame, formulation: Formulation, mixed_leaders: bool
 
     priors = {role: prior(role) for role in ROLES}
     hears = {role: heard(role) for role in ROLES}
+    seats = {role: _seat(world, role) for role in ROLES}
+    truth = {leader: lambda: optimum(led).leader, formulation.follower: lambda: optimum(led).follower}
     mixture = {leader} if mixed_leaders else set()
     played = {role: (lambda strategy: strategy) if role in mixture else greedy for role in ROLES}
     return Game(
         world,
         world.horizon,
-        seats={role: _seat(world, role) for role in ROLES},
+        seats=seats,
         payoffs={f"{role}_return": Payoff(value(i), MatrixPlay(), role) for i, role in enumerate(ROLES)},
         priors=priors,
         heard=hears,
         describe=dict.fromkeys(ROLES, jnp.ravel),
         played=played,
-        reference={
-            leader: lambda: optimum(led).leader,
-            formulation.follower: lambda: optimum(led).follower,
-        },
+        starts={role: softmax_starts(seats[role], priors[role], truth[role]) for role in ROLES},
         measures=lambda formulation: make_measures(world, formulation, priors[leader], hears[leader], played),
         best_response=respond,
     )

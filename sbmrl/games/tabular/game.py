@@ -12,7 +12,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sbmrl.core.game import Collector, Game, Info, Profile, Seat, Strategy, at_time, random_rows, sample_row
+from sbmrl.core.game import (
+    Collector,
+    Game,
+    Info,
+    Profile,
+    Seat,
+    Strategy,
+    at_time,
+    random_rows,
+    sample_row,
+    softmax_starts,
+)
 from sbmrl.games.tabular.closed_forms import finite_horizon_occupancy, finite_horizon_optimum, uniform_policy
 from sbmrl.games.tabular.mdp import TabularMDP, with_transition
 from sbmrl.games.tabular.measures import PLAYED, make_measures
@@ -192,16 +203,18 @@ def model_based_game(
         "model": lambda key: with_transition(mdp, random_rows(key, mdp.transition.shape)).transition,
     }
     heard = {"policy": heard_policy, "model": lambda key, model: model}
+    seats = {"policy": _policy_seat(mdp, loss), "model": _model_seat(mdp, loss)}
+    truth = {"policy": lambda: finite_horizon_optimum(mdp).policy, "model": lambda: mdp.transition}
     return Game(
         mdp,
         mdp.horizon,
-        seats={"policy": _policy_seat(mdp, loss), "model": _model_seat(mdp, loss)},
+        seats=seats,
         payoffs=payoffs(measurement),
         priors=priors,
         heard=heard,
         describe={role: lambda strategy: strategy[deciding].ravel() for role in ("policy", "model")},
         played=PLAYED,
-        reference={"policy": lambda: finite_horizon_optimum(mdp).policy, "model": lambda: mdp.transition},
+        starts={role: softmax_starts(seats[role], priors[role], truth[role]) for role in seats},
         measures=lambda formulation: make_measures(measurement, formulation, priors, heard),
         best_response=functools.partial(best_response, measurement),
         soft_response=functools.partial(soft_response, mdp),

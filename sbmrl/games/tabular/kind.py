@@ -35,6 +35,10 @@ def _make_world(name: str, row: FormulationRow) -> TabularMDP:
     return make_world(name)
 
 
+def _knows(env: str) -> bool:
+    return env in WORLDS or env.startswith("random_")
+
+
 def _world_fields(world: TabularMDP) -> dict[str, Any]:
     """A world's arrays in the format of the user's own files."""
     arrays = {"transition": world.transition, "reward": world.reward, "initial": world.initial}
@@ -151,6 +155,7 @@ _PREDICTIONS = frozenset({"fit"})
 TABULAR = GameKind(
     name="tabular",
     family="model_based",
+    knows=_knows,
     options=TabularOptions,
     summary="model-based RL in a finite world: a policy and a world model",
     world=TabularMDP,

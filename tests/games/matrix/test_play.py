@@ -269,7 +269,8 @@ def test_a_matrix_follower_is_not_bootstrapped_behind_the_end():
 
 def test_the_references_are_the_optimum_and_its_best_response():
     game, formulation = made()
-    profile = {role: reference() for role, reference in game.reference.items()}
+    rows = {role: starts["truth"](jax.random.key(0)) for role, starts in game.starts.items()}
+    profile = {role: game.played[role](jax.nn.softmax(logits)) for role, logits in rows.items()}
     metrics, _ = game.measures(formulation).profile(profile["row"], lambda leader: profile | {"row": leader})
     assert float(metrics["exact_return"]) == pytest.approx(6.0)
     assert float(metrics["follower_gap"]) == pytest.approx(0.0, abs=1e-5)

@@ -46,7 +46,7 @@ def test_every_scheme_and_learner_fits_a_matrix_game(scheme, learner):
         ({"scheme": ImplicitOptions(SoftOptions())}, "scheme: implicit has no closed form for the follower of matrix"),
         ({"data": "aggregated"}, "data: has no meaning here; data belongs to the formulations pal, mal"),
         ({"context": "probabilities"}, "context: must be answers for a leader by ppo, which learns from its answers"),
-        ({"follower": QLearningOptions()}, "follower: must learn by ppo or policy_gradient in matrix"),
+        ({"follower": QLearningOptions()}, "follower: must learn by ppo or policy_gradient or gradient in matrix"),
         ({"scheme": ExactOptions(PlanOptions("soft"))}, "matrix_game with exact needs ReplyOptions, got Plan"),
         ({"scheme": ExactOptions(ConditionalsOptions(num_transitions=5))}, "needs ReplyOptions, got Conditionals"),
         ({"scheme": InnerOuterOptions(QLearningOptions(num_episodes=0))}, "follower.num_episodes"),
