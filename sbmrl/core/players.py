@@ -104,11 +104,19 @@ class Table(nn.Module):
 
 
 class ActorCritic(nn.Module):
-    """An actor whose answers are drawn from a distribution, and a critic that values observations."""
+    """An actor whose answers are drawn from a distribution, and a critic that values observations.
+
+    Attributes:
+        actor_module: observation -> logits.
+        critic_module: observation -> value.
+        head: the distribution.
+        initial_log_standard_deviation: where a Gaussian's log σ starts, in every direction.
+    """
 
     actor_module: nn.Module
     critic_module: nn.Module
     head: Head
+    initial_log_standard_deviation: jax.typing.ArrayLike = 0.0
 
     def setup(self):
         """Name the parts, and the Gaussian's spread, which does not depend on the observation."""
@@ -116,7 +124,8 @@ class ActorCritic(nn.Module):
         self.critic = self.critic_module
         if self.head == "gaussian":
             shape = (self.actor_module.num_outputs,)
-            self.log_standard_deviation = self.param("log_standard_deviation", nn.initializers.zeros, shape)
+            initial = nn.initializers.constant(self.initial_log_standard_deviation)
+            self.log_standard_deviation = self.param("log_standard_deviation", initial, shape)
 
     def __call__(self, observation: jax.Array) -> tuple[Distribution, jax.Array]:
         """The distribution of answers and the value, so that initialisation touches every part."""
@@ -174,9 +183,19 @@ class Player(NamedTuple):
     value: Callable[[Params, jax.Array], jax.Array]
 
 
-def actor_critic(actor: nn.Module, critic_hidden: tuple[int, ...], head: Head, observation_size: int) -> Player:
-    """A `Player` with the given actor and a tanh critic; `critic_hidden = ()` is a linear critic."""
-    module = ActorCritic(actor, MultiLayerPerceptron(critic_hidden, 1, output_gain=1.0), head)
+def actor_critic(
+    actor: nn.Module,
+    critic_hidden: tuple[int, ...],
+    head: Head,
+    observation_size: int,
+    initial_log_standard_deviation: jax.typing.ArrayLike = 0.0,
+) -> Player:
+    """A `Player` with the given actor and a tanh critic; `critic_hidden = ()` is a linear critic.
+
+    A Gaussian's log σ starts at `initial_log_standard_deviation` `[]`; other heads have none.
+    """
+    critic = MultiLayerPerceptron(critic_hidden, 1, output_gain=1.0)
+    module = ActorCritic(actor, critic, head, initial_log_standard_deviation)
 
     def call(method: str) -> Callable[..., Any]:
         return lambda params, *inputs: module.apply(params, *inputs, method=method)

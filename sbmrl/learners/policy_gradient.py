@@ -11,12 +11,12 @@ from sbmrl.learners import ppo
 
 
 @dataclasses.dataclass(frozen=True)
-class PolicyGradientOptions(ppo.RolloutOptions):
+class PolicyGradientOptions(ppo.SurrogateOptions):
     """One gradient step on each rollout."""
 
 
-def _shared(options: ppo.RolloutOptions) -> dict:
-    return {field.name: getattr(options, field.name) for field in dataclasses.fields(ppo.RolloutOptions)}
+def _shared(options: ppo.SurrogateOptions) -> dict:
+    return {field.name: getattr(options, field.name) for field in dataclasses.fields(ppo.SurrogateOptions)}
 
 
 def as_ppo(options: PolicyGradientOptions) -> ppo.PPOOptions:
@@ -40,5 +40,5 @@ POLICY_GRADIENT = ppo.PPO._replace(
     summary="plain policy gradient: one gradient step on each rollout",
     options=PolicyGradientOptions,
     build=build,
-    check=ppo.check_rollouts,
+    check=ppo.check_surrogate,
 )
