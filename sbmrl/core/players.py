@@ -139,6 +139,13 @@ class ActorCritic(nn.Module):
         """The distribution of answers at an observation."""
         return self._distribution(self.actor(observation))
 
+    def distribution_parameters(self, observation: jax.Array) -> Any:
+        """What that distribution is made of: logits `[..., N]`; a Gaussian's mean and log σ, `[..., N]` each."""
+        logits = self.actor(observation)
+        if self.head == "gaussian":
+            return logits, jnp.broadcast_to(self.log_standard_deviation, logits.shape)
+        return logits
+
     def _distribution(self, logits: jax.Array) -> Distribution:
         if self.head == "gaussian":
             return diagonal_gaussian(logits, self.log_standard_deviation)
@@ -172,15 +179,20 @@ class Player(NamedTuple):
         init: (key) -> params.
         logits: (params, observation `[..., D]`) -> `[..., N]`.
         distribution: (params, observation) -> distribution of answers.
+        distribution_parameters: (params, observation) -> what it is made of, `[..., N]` each: logits, or a Gaussian's
+            mean and log σ.
         likelihood: (params, observation, answer) -> log-probability and entropy, `[...]` each.
         value: (params, observation) -> `[...]`.
+        head: of the distribution.
     """
 
     init: Callable[[jax.Array], Params]
     logits: Callable[[Params, jax.Array], jax.Array]
     distribution: Callable[[Params, jax.Array], Distribution]
+    distribution_parameters: Callable[[Params, jax.Array], Any]
     likelihood: Callable[[Params, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
     value: Callable[[Params, jax.Array], jax.Array]
+    head: Head
 
 
 def actor_critic(
@@ -204,9 +216,34 @@ def actor_critic(
         init=lambda key: module.init(key, jnp.zeros(observation_size)),
         logits=call("logits"),
         distribution=call("distribution"),
+        distribution_parameters=call("distribution_parameters"),
         likelihood=call("likelihood"),
         value=call("value"),
+        head=head,
     )
+
+
+_CRITIC, _SPREAD = "critic_module", "log_standard_deviation"  # names of an `ActorCritic`'s parameters
+
+
+def separated(params: Params) -> tuple[Params, Params]:
+    """An `actor_critic`'s parameters as those of its answers and those of its values."""
+    parts = params["params"]
+    policy = {name: part for name, part in parts.items() if name != _CRITIC}
+    return {"params": policy}, {"params": {_CRITIC: parts[_CRITIC]}}
+
+
+def united(policy: Params, critic: Params) -> Params:
+    """The parameters that `separated` took apart."""
+    return {"params": {**policy["params"], **critic["params"]}}
+
+
+def spread_at_least(policy: Params, log_standard_deviation: jax.typing.ArrayLike) -> Params:
+    """The parameters of an `actor_critic`'s answers, with a Gaussian's log σ raised to a number `[]` if it is less."""
+    parts = policy["params"]
+    if _SPREAD not in parts:
+        return policy
+    return {"params": {**parts, _SPREAD: jnp.maximum(parts[_SPREAD], log_standard_deviation)}}
 
 
 def with_context(description: jax.Array, observation: jax.Array) -> jax.Array:

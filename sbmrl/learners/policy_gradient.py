@@ -8,6 +8,7 @@ import dataclasses
 
 from sbmrl.core.learner import Task, Trainee
 from sbmrl.learners import ppo
+from sbmrl.learners.rollouts import shared
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,19 +16,15 @@ class PolicyGradientOptions(ppo.SurrogateOptions):
     """One gradient step on each rollout."""
 
 
-def _shared(options: ppo.SurrogateOptions) -> dict:
-    return {field.name: getattr(options, field.name) for field in dataclasses.fields(ppo.SurrogateOptions)}
-
-
 def as_ppo(options: PolicyGradientOptions) -> ppo.PPOOptions:
     """PPO's options with one epoch of one minibatch, the whole rollout."""
     batch = options.num_environments * options.num_steps
-    return ppo.PPOOptions(**_shared(options), num_epochs=1, minibatch_size=batch)
+    return ppo.PPOOptions(**shared(options, ppo.SurrogateOptions), num_epochs=1, minibatch_size=batch)
 
 
 def of_ppo(options: ppo.PPOOptions) -> PolicyGradientOptions:
     """What plain policy gradient shares with PPO."""
-    return PolicyGradientOptions(**_shared(options))
+    return PolicyGradientOptions(**shared(options, ppo.SurrogateOptions))
 
 
 def build(task: Task, options: PolicyGradientOptions) -> Trainee:

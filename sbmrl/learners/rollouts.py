@@ -40,6 +40,11 @@ class RolloutOptions:
     """λ of generalised advantage estimation."""
 
 
+def shared(options: RolloutOptions, kind: type[RolloutOptions]) -> dict[str, Any]:
+    """Field -> value of what `options` have of `kind`, a class that they inherit from."""
+    return {field.name: getattr(options, field.name) for field in dataclasses.fields(kind)}
+
+
 class Samples(NamedTuple):
     """What a policy gradient needs of a rollout, `[T, E, ...]` each; weights only where not all steps count."""
 

@@ -9,6 +9,7 @@ from sbmrl.core.parts import Choice, LearnerKind, Preset
 from sbmrl.games.matrix.q_learning import QLearningOptions
 from sbmrl.learners.evolution import EvolutionOptions
 from sbmrl.learners.gradient import GRADIENT
+from sbmrl.learners.natural_policy_gradient import of_rollouts
 from sbmrl.learners.policy_gradient import of_ppo
 from sbmrl.learners.ppo import PPO, PPOOptions
 from sbmrl.schemes.contextual import CONTEXTUAL, ContextualOptions
@@ -64,6 +65,7 @@ def _leader(learner: LearnerKind, preset: str, asked_in_play: bool) -> Any:
     known = {
         "ppo": ppo,
         "policy_gradient": of_ppo(dataclasses.replace(ppo, num_environments=32, learning_rate=0.05)),
+        "natural_policy_gradient": dataclasses.replace(of_rollouts(ppo), value_minibatch_size=ppo.minibatch_size // 10),
         "evolution": EvolutionOptions(num_updates=100, num_episodes=10, standard_deviation=1.0),
     }
     return known[learner.name] if learner.name in known else registry.defaults_of(learner, preset)

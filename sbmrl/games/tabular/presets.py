@@ -9,6 +9,7 @@ from sbmrl.core.parts import Choice, Preset
 from sbmrl.errors import InputError
 from sbmrl.learners.fit import FitOptions
 from sbmrl.learners.gradient import GradientOptions
+from sbmrl.learners.natural_policy_gradient import of_rollouts
 from sbmrl.learners.policy_gradient import of_ppo
 from sbmrl.learners.ppo import PPOOptions
 from sbmrl.schemes.contextual import CONTEXTUAL, ContextualOptions
@@ -35,7 +36,11 @@ def _leader(choice: Choice, learner: registry.LearnerKind) -> Any:
     options = _POLICY_LEADER if choice.row.leader == "policy" else _MODEL_LEADER
     if choice.preset == "fast":
         options = dataclasses.replace(options, **_FAST, learning_rate=2e-3)
-    known = {"ppo": options, "policy_gradient": of_ppo(options)}
+    known = {
+        "ppo": options,
+        "policy_gradient": of_ppo(options),
+        "natural_policy_gradient": of_rollouts(options),
+    }
     return known[learner.name] if learner.name in known else registry.defaults_of(learner, choice.preset)
 
 
