@@ -71,6 +71,11 @@ class NaturalPolicyGradientState(NamedTuple):
     optimizer_state: Any
 
 
+def _inner(left: Params, right: Params) -> jax.Array:
+    """`[]`: the inner product of two trees."""
+    return jnp.asarray(optax.tree.vdot(left, right))
+
+
 def conjugate_gradient(product: Callable[[Params], Params], vector: Params, num_iterations: int) -> Params:
     """Solve A x = b by conjugate gradients from x = 0 (Hestenes & Stiefel 1952), always in `num_iterations` steps.
 
@@ -81,18 +86,18 @@ def conjugate_gradient(product: Callable[[Params], Params], vector: Params, num_
         vector: b, any pytree of arrays.
         num_iterations: steps; as many as b has numbers are enough but for rounding.
     """
-    squared = optax.tree.vdot(vector, vector)
+    squared = _inner(vector, vector)
     least = jnp.finfo(squared.dtype).eps ** 2 * squared
 
     def step(carry: tuple[Params, Params, Params, jax.Array], _):
         x, residual, direction, squared = carry
         image = product(direction)
-        curvature = optax.tree.vdot(direction, image)
+        curvature = _inner(direction, image)
         done = (squared <= least) | (curvature <= 0.0)
         length = jnp.where(done, 0.0, squared / jnp.where(done, 1.0, curvature))
         x = optax.tree.add_scale(x, length, direction)
         residual = optax.tree.add_scale(residual, -length, image)
-        new_squared = optax.tree.vdot(residual, residual)
+        new_squared = _inner(residual, residual)
         turn = jnp.where(done, 0.0, new_squared / jnp.where(done, 1.0, squared))
         return (x, residual, optax.tree.add_scale(residual, turn, direction), new_squared), None
 
@@ -167,7 +172,7 @@ def natural_step(
         num_iterations: of conjugate gradients.
     """
     direction = conjugate_gradient(lambda v: optax.tree.add_scale(product(v), damping, v), gradient, num_iterations)
-    rise = jnp.abs(optax.tree.vdot(gradient, direction))
+    rise = jnp.abs(_inner(gradient, direction))
     flat = rise == 0.0
     return optax.tree.scale(jnp.where(flat, 0.0, jnp.sqrt(step_size / jnp.where(flat, 1.0, rise))), direction)
 
