@@ -21,8 +21,8 @@ ENV = "simple_mdp_2"
 _FOLLOWER = PPOOptions(actor_hidden=(8, 8, 8, 8), critic_hidden=(), entropy_coefficient=0.1)
 _POLICY_LEADER = PPOOptions(total_steps=100_000, actor_hidden=(8, 8, 8, 8), critic_hidden=())
 _MODEL_LEADER = PPOOptions(discount=1.0)
-# Where a softmax policy is nearly certain its Fisher information is nearly 0: with the learner's own defaults a step then
-# goes much further than δ says, and 9 of 16 fast runs of PAL (exact scheme) end well instead of 16.
+# Where a softmax policy is nearly certain its Fisher information is nearly 0: by the learner's own defaults a step
+# then goes much further than δ says, and 9 of 16 fast runs of PAL (exact scheme) end well instead of 16.
 _NATURAL = {"step_size": 0.01, "damping": 0.01}
 _FAST = {"total_steps": 50_000, "num_epochs": 4, "minibatch_size": 256}
 
