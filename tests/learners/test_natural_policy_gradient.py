@@ -298,11 +298,14 @@ def test_a_table_player_solves_the_posters_world_in_no_more_steps_than_ppo():
 def test_cartpole_is_learned_in_no_more_steps_than_by_ppo():
     environment, observation_size, num_actions = from_gymnax("CartPole-v1")
     agent = player(observation_size, num_actions, hidden=(64,))
-    options = dataclasses.replace(SMALL, num_environments=16, num_steps=128, value_minibatch_size=512)
-    infos = jax.jit(lambda: learn(environment, agent, options, 60)[1])()
-    share_ended = infos["share_ended"]
-    assert float(share_ended[:3].mean()) > 0.03
-    assert float(share_ended[-5:].mean()) < 0.01
+    sizes = {"num_environments": 16, "num_steps": 128, "value_minibatch_size": 512}
+    options = dataclasses.replace(SMALL, **sizes, step_size=0.01, damping=0.01)
+    infos = jax.jit(lambda: learn(environment, agent, options, 30)[1])()
+    # Every rollout is the first 128 steps of 16 episodes. One end in each would be 1/128; below 1/500 three quarters
+    # of them stand to the last step. Half of PPO's updates are enough.
+    assert float(infos["share_ended"][:3].mean()) > 0.03
+    assert float(infos["share_ended"][-5:].mean()) < 0.002
+    assert float(infos["kl"].max()) < 0.02
 
 
 def trained(experiment):
