@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sbmrl.learners.evolution import EvolutionOptions
     from sbmrl.learners.fit import FitOptions
     from sbmrl.learners.gradient import GradientOptions
+    from sbmrl.learners.natural_policy_gradient import NaturalPolicyGradientOptions
     from sbmrl.learners.policy_gradient import PolicyGradientOptions
     from sbmrl.learners.ppo import PPOOptions
     from sbmrl.schemes.contextual import ContextualOptions
@@ -55,6 +56,7 @@ _HOMES = {
     "learners.evolution": ("EvolutionOptions",),
     "learners.fit": ("FitOptions",),
     "learners.gradient": ("GradientOptions",),
+    "learners.natural_policy_gradient": ("NaturalPolicyGradientOptions",),
     "learners.policy_gradient": ("PolicyGradientOptions",),
     "learners.ppo": ("PPOOptions",),
     "schemes.contextual": ("ContextualOptions",),
@@ -85,6 +87,7 @@ __all__ = [
     "InputError",
     "LearnerKind",
     "Listener",
+    "NaturalPolicyGradientOptions",
     "PPOOptions",
     "Plan",
     "PlanOptions",

@@ -64,6 +64,8 @@ def tiny_options(options):
     small = {field.name: _TINY[field.name] for field in dataclasses.fields(options) if field.name in _TINY}
     if getattr(options, "parametrization", "network") == "table":
         small.pop("hidden", None)
+    if hasattr(options, "num_cg_iterations"):  # every update starts anew, so it plays whole episodes
+        small |= {"num_steps": 64, "num_cg_iterations": 2, "value_minibatch_size": 64}
     if hasattr(options, "num_episodes") and options.num_episodes:
         small["num_episodes"] = 2
     return dataclasses.replace(options, **small)

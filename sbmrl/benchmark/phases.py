@@ -22,7 +22,7 @@ from sbmrl.core.rollout import Trajectory
 from sbmrl.core.stackelberg import GameState
 from sbmrl.experiment.program import Hyper, make_program
 from sbmrl.experiment.solver import world_of
-from sbmrl.learners.ppo import Samples
+from sbmrl.learners.rollouts import Samples
 from sbmrl.sweep.execute import pack, seed_key, traced_values, unpack
 from sbmrl.sweep.memory import Layout, bytes_of_arrays, free_bytes, lay_out, room
 

@@ -109,11 +109,19 @@ class Table(nn.Module):
 
 
 class ActorCritic(nn.Module):
-    """An actor whose answers are drawn from a distribution, and a critic that values observations."""
+    """An actor whose answers are drawn from a distribution, and a critic that values observations.
+
+    Attributes:
+        actor_module: observation -> logits.
+        critic_module: observation -> value.
+        head: the distribution.
+        initial_log_standard_deviation: where a Gaussian's log σ starts, in every direction.
+    """
 
     actor_module: nn.Module
     critic_module: nn.Module
     head: Head
+    initial_log_standard_deviation: jax.typing.ArrayLike = 0.0
 
     def setup(self):
         """Name the parts, and the Gaussian's spread, which does not depend on the observation."""
@@ -121,7 +129,8 @@ class ActorCritic(nn.Module):
         self.critic = self.critic_module
         if self.head == "gaussian":
             shape = (self.actor_module.num_outputs,)
-            self.log_standard_deviation = self.param("log_standard_deviation", nn.initializers.zeros, shape)
+            initial = nn.initializers.constant(self.initial_log_standard_deviation)
+            self.log_standard_deviation = self.param("log_standard_deviation", initial, shape)
 
     def __call__(self, observation: jax.Array) -> tuple[Distribution, jax.Array]:
         """The distribution of answers and the value, so that initialisation touches every part."""
@@ -134,6 +143,13 @@ class ActorCritic(nn.Module):
     def distribution(self, observation: jax.Array) -> Distribution:
         """The distribution of answers at an observation."""
         return self._distribution(self.actor(observation))
+
+    def distribution_parameters(self, observation: jax.Array) -> Any:
+        """What that distribution is made of: logits `[..., N]`; a Gaussian's mean and log σ, `[..., N]` each."""
+        logits = self.actor(observation)
+        if self.head == "gaussian":
+            return logits, jnp.broadcast_to(self.log_standard_deviation, logits.shape)
+        return logits
 
     def _distribution(self, logits: jax.Array) -> Distribution:
         if self.head == "gaussian":
@@ -168,20 +184,35 @@ class Player(NamedTuple):
         init: (key) -> params.
         logits: (params, observation `[..., D]`) -> `[..., N]`.
         distribution: (params, observation) -> distribution of answers.
+        distribution_parameters: (params, observation) -> what it is made of, `[..., N]` each: logits, or a Gaussian's
+            mean and log σ.
         likelihood: (params, observation, answer) -> log-probability and entropy, `[...]` each.
         value: (params, observation) -> `[...]`.
+        head: of the distribution.
     """
 
     init: Callable[[jax.Array], Params]
     logits: Callable[[Params, jax.Array], jax.Array]
     distribution: Callable[[Params, jax.Array], Distribution]
+    distribution_parameters: Callable[[Params, jax.Array], Any]
     likelihood: Callable[[Params, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
     value: Callable[[Params, jax.Array], jax.Array]
+    head: Head
 
 
-def actor_critic(actor: nn.Module, critic_hidden: tuple[int, ...], head: Head, observation_size: int) -> Player:
-    """A `Player` with the given actor and a tanh critic; `critic_hidden = ()` is a linear critic."""
-    module = ActorCritic(actor, MultiLayerPerceptron(critic_hidden, 1, output_gain=1.0), head)
+def actor_critic(
+    actor: nn.Module,
+    critic_hidden: tuple[int, ...],
+    head: Head,
+    observation_size: int,
+    initial_log_standard_deviation: jax.typing.ArrayLike = 0.0,
+) -> Player:
+    """A `Player` with the given actor and a tanh critic; `critic_hidden = ()` is a linear critic.
+
+    A Gaussian's log σ starts at `initial_log_standard_deviation` `[]`; other heads have none.
+    """
+    critic = MultiLayerPerceptron(critic_hidden, 1, output_gain=1.0)
+    module = ActorCritic(actor, critic, head, initial_log_standard_deviation)
 
     def call(method: str) -> Callable[..., Any]:
         return lambda params, *inputs: module.apply(params, *inputs, method=method)
@@ -190,9 +221,34 @@ def actor_critic(actor: nn.Module, critic_hidden: tuple[int, ...], head: Head, o
         init=lambda key: module.init(key, jnp.zeros(observation_size)),
         logits=call("logits"),
         distribution=call("distribution"),
+        distribution_parameters=call("distribution_parameters"),
         likelihood=call("likelihood"),
         value=call("value"),
+        head=head,
     )
+
+
+_CRITIC, _SPREAD = "critic_module", "log_standard_deviation"  # names of an `ActorCritic`'s parameters
+
+
+def separated(params: Params) -> tuple[Params, Params]:
+    """An `actor_critic`'s parameters as those of its answers and those of its values."""
+    parts = params["params"]
+    policy = {name: part for name, part in parts.items() if name != _CRITIC}
+    return {"params": policy}, {"params": {_CRITIC: parts[_CRITIC]}}
+
+
+def united(policy: Params, critic: Params) -> Params:
+    """The parameters that `separated` took apart."""
+    return {"params": {**policy["params"], **critic["params"]}}
+
+
+def spread_at_least(policy: Params, log_standard_deviation: jax.typing.ArrayLike) -> Params:
+    """The parameters of an `actor_critic`'s answers, with a Gaussian's log σ raised to a number `[]` if it is less."""
+    parts = policy["params"]
+    if _SPREAD not in parts:
+        return policy
+    return {"params": {**parts, _SPREAD: jnp.maximum(parts[_SPREAD], log_standard_deviation)}}
 
 
 def with_context(description: jax.Array, observation: jax.Array) -> jax.Array:

@@ -15,7 +15,7 @@ from sbmrl.core.options import require_counts, require_ranges
 from sbmrl.core.parts import LearnerKind
 from sbmrl.core.players import MultiLayerPerceptron, Params, with_context
 from sbmrl.core.rollout import Running, rollout, start
-from sbmrl.learners.ppo import check_minibatches, updates_of_rollouts
+from sbmrl.learners.rollouts import check_minibatches, updates_of_rollouts
 
 
 @dataclasses.dataclass(frozen=True)

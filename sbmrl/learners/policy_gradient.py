@@ -8,26 +8,23 @@ import dataclasses
 
 from sbmrl.core.learner import Task, Trainee
 from sbmrl.learners import ppo
+from sbmrl.learners.rollouts import shared
 
 
 @dataclasses.dataclass(frozen=True)
-class PolicyGradientOptions(ppo.RolloutOptions):
+class PolicyGradientOptions(ppo.SurrogateOptions):
     """One gradient step on each rollout."""
-
-
-def _shared(options: ppo.RolloutOptions) -> dict:
-    return {field.name: getattr(options, field.name) for field in dataclasses.fields(ppo.RolloutOptions)}
 
 
 def as_ppo(options: PolicyGradientOptions) -> ppo.PPOOptions:
     """PPO's options with one epoch of one minibatch, the whole rollout."""
     batch = options.num_environments * options.num_steps
-    return ppo.PPOOptions(**_shared(options), num_epochs=1, minibatch_size=batch)
+    return ppo.PPOOptions(**shared(options, ppo.SurrogateOptions), num_epochs=1, minibatch_size=batch)
 
 
 def of_ppo(options: ppo.PPOOptions) -> PolicyGradientOptions:
     """What plain policy gradient shares with PPO."""
-    return PolicyGradientOptions(**_shared(options))
+    return PolicyGradientOptions(**shared(options, ppo.SurrogateOptions))
 
 
 def build(task: Task, options: PolicyGradientOptions) -> Trainee:
@@ -40,5 +37,5 @@ POLICY_GRADIENT = ppo.PPO._replace(
     summary="plain policy gradient: one gradient step on each rollout",
     options=PolicyGradientOptions,
     build=build,
-    check=ppo.check_rollouts,
+    check=ppo.check_surrogate,
 )

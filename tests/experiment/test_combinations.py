@@ -81,12 +81,14 @@ def test_alpha_one_is_mal_in_every_scheme(scheme, learner, formulation, changes)
 
 @pytest.mark.parametrize(
     ("scheme", "learner"),
-    # PPO in the contextual scheme is tested elsewhere; plain policy gradient is PPO with other options.
+    # PPO and natural policy gradient in the contextual scheme are tested elsewhere; plain policy gradient is PPO with
+    # other options.
     [
         (scheme, learner)
         for scheme in registry.schemes()
         for learner in LEADERS
-        if (scheme, learner) != ("contextual", "ppo") and (learner != "policy_gradient" or scheme == "exact")
+        if (scheme, learner) != ("contextual", "ppo")
+        and (learner not in ("policy_gradient", "natural_policy_gradient") or scheme == "exact")
     ],
 )
 def test_pal_runs_with_every_scheme_and_learner(scheme, learner):

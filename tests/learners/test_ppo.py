@@ -17,7 +17,8 @@ from sbmrl.core.players import MultiLayerPerceptron, Table, actor_critic
 from sbmrl.games.tabular.closed_forms import finite_horizon_optimum
 from sbmrl.games.tabular.mdp import make_world, tabular_environment
 from sbmrl.learners.policy_gradient import PolicyGradientOptions, as_ppo, of_ppo
-from sbmrl.learners.ppo import PPOOptions, Samples, generalized_advantage_estimation, ppo, surrogate_loss
+from sbmrl.learners.ppo import PPOOptions, ppo, surrogate_loss
+from sbmrl.learners.rollouts import Samples, generalized_advantage_estimation
 
 SMALL = PPOOptions(num_environments=8, num_steps=32, minibatch_size=64, num_epochs=4, learning_rate=3e-3)
 

@@ -8,6 +8,7 @@ from sbmrl.core.experiment import Experiment
 from sbmrl.core.parts import Choice, LearnerKind, Preset
 from sbmrl.learners.evolution import EvolutionOptions
 from sbmrl.learners.gradient import GRADIENT, GradientOptions
+from sbmrl.learners.natural_policy_gradient import of_rollouts
 from sbmrl.learners.policy_gradient import of_ppo
 from sbmrl.learners.ppo import PPOOptions
 from sbmrl.schemes.contextual import CONTEXTUAL, ContextualOptions
@@ -40,6 +41,7 @@ def _leader(choice: Choice, learner: LearnerKind) -> Any:
         "evolution": EvolutionOptions(num_updates=1000, learning_rate=rate, standard_deviation=rate),
         "ppo": _PLAYING,
         "policy_gradient": of_ppo(_PLAYING),
+        "natural_policy_gradient": dataclasses.replace(of_rollouts(_PLAYING), value_minibatch_size=1600),
     }
     found = known[learner.name] if learner.name in known else registry.defaults_of(learner, preset)
     if preset != "fast":

@@ -9,6 +9,7 @@ from sbmrl.core.parts import Choice, LearnerKind, Preset
 from sbmrl.games.matrix.q_learning import QLearningOptions
 from sbmrl.learners.evolution import EvolutionOptions
 from sbmrl.learners.gradient import GRADIENT
+from sbmrl.learners.natural_policy_gradient import of_rollouts
 from sbmrl.learners.policy_gradient import of_ppo
 from sbmrl.learners.ppo import PPO, PPOOptions
 from sbmrl.schemes.contextual import CONTEXTUAL, ContextualOptions
@@ -55,6 +56,9 @@ _Q_LEADER = {
     "entropy_coefficient": 0.003,
 }
 
+# More, smaller batches than PPO's; with less damping steps grow where the leader is nearly certain.
+_NATURAL = {"num_environments": 32, "value_minibatch_size": 192, "damping": 0.01}
+
 
 def _leader(learner: LearnerKind, preset: str, asked_in_play: bool) -> Any:
     """A leader that plays its episodes where its learner can; `asked_in_play` by a follower that learns in them."""
@@ -64,6 +68,7 @@ def _leader(learner: LearnerKind, preset: str, asked_in_play: bool) -> Any:
     known = {
         "ppo": ppo,
         "policy_gradient": of_ppo(dataclasses.replace(ppo, num_environments=32, learning_rate=0.05)),
+        "natural_policy_gradient": dataclasses.replace(of_rollouts(ppo), **_NATURAL),
         "evolution": EvolutionOptions(num_updates=100, num_episodes=10, standard_deviation=1.0),
     }
     return known[learner.name] if learner.name in known else registry.defaults_of(learner, preset)

@@ -32,7 +32,7 @@ from sbmrl.sweep.plan import CellPlan, Plan
 from sbmrl.sweep.run import run_plan
 
 
-@pytest.mark.parametrize("learner", ["ppo", "policy_gradient", "evolution", "gradient"])
+@pytest.mark.parametrize("learner", ["ppo", "policy_gradient", "natural_policy_gradient", "evolution", "gradient"])
 @pytest.mark.parametrize("scheme", ["contextual", "inner_outer", "exact"])
 def test_every_scheme_and_learner_fits_a_matrix_game(scheme, learner):
     experiment = check(preset("oracles_followers", "matrix_game", scheme, learner))
@@ -46,7 +46,10 @@ def test_every_scheme_and_learner_fits_a_matrix_game(scheme, learner):
         ({"scheme": ImplicitOptions(SoftOptions())}, "scheme: implicit has no closed form for the follower of matrix"),
         ({"data": "aggregated"}, "data: has no meaning here; data belongs to the formulations pal, mal"),
         ({"context": "probabilities"}, "context: must be answers for a leader by ppo, which learns from its answers"),
-        ({"follower": QLearningOptions()}, "follower: must learn by ppo or policy_gradient or gradient in matrix"),
+        (
+            {"follower": QLearningOptions()},
+            "follower: must learn by ppo or policy_gradient or natural_policy_gradient or gradient in",
+        ),
         ({"scheme": ExactOptions(PlanOptions("soft"))}, "matrix_game with exact needs ReplyOptions, got Plan"),
         ({"scheme": ExactOptions(ConditionalsOptions(num_transitions=5))}, "needs ReplyOptions, got Conditionals"),
         ({"scheme": InnerOuterOptions(QLearningOptions(num_episodes=0))}, "follower.num_episodes"),

@@ -1,0 +1,315 @@
+"""Natural policy gradient (Kakade 2001), as Rajeswaran et al. use it in models (2020, arXiv 2004.07804).
+
+One update plays fresh episodes, moves the policy once by δ in the metric of its Fisher information, and then fits the
+values. The defaults are theirs; the step is θ + √(δ / |g·x|) x with x = (F + damping·I)⁻¹ g by conjugate gradients, and
+there is no line search.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from sbmrl.core.environment import Environment
+from sbmrl.core.game import Head, Info
+from sbmrl.core.learner import Learner, Opponent, Task, Trainee, scan_minibatches
+from sbmrl.core.measures import all_finite
+from sbmrl.core.options import require_count, require_counts, require_positive, require_ranges
+from sbmrl.core.players import Params, Player, separated, spread_at_least, united
+from sbmrl.core.rollout import start
+from sbmrl.errors import require
+from sbmrl.learners import rollouts
+from sbmrl.learners.ppo import PPO
+from sbmrl.learners.rollouts import RolloutOptions, Samples
+
+
+@dataclasses.dataclass(frozen=True)
+class NaturalPolicyGradientOptions(RolloutOptions):
+    """Natural policy gradient; the defaults are those of Rajeswaran et al."""
+
+    num_steps: int = 128
+    """Steps in each environment, which starts anew in every update; at least those of a whole episode."""
+    discount: float = 0.995
+    """γ, discount per step."""
+    gae_lambda: float = 0.97
+    """λ of generalised advantage estimation."""
+    step_size: float = 0.05
+    """δ, twice the mean KL divergence from the old policy to the new one."""
+    num_cg_iterations: int = 10
+    """Iterations of conjugate gradients."""
+    damping: float = 1e-4
+    """What is added to the Fisher information's diagonal."""
+    num_fisher_samples: int = 0
+    """States behind the Fisher information, drawn with replacement from the rollout; 0 takes all of them, once each."""
+    initial_log_standard_deviation: float = 0.0
+    """Where log σ of a Gaussian policy starts."""
+    min_log_standard_deviation: float = -2.5
+    """What log σ of a Gaussian policy is kept at or above."""
+    value_learning_rate: float = 1e-3
+    """Adam's step size on the critic."""
+    value_weight_decay: float = 1e-3
+    """Weight decay of the critic, as AdamW has it."""
+    value_minibatch_size: int = 128
+    """Samples per gradient step on the critic; a multiple of the number of environments."""
+    value_epochs: int = 1
+    """Passes over each rollout that fit the critic."""
+
+
+def of_rollouts(options: RolloutOptions) -> NaturalPolicyGradientOptions:
+    """The rollouts, networks and discounts of another policy gradient, with the defaults of this one's own numbers."""
+    return NaturalPolicyGradientOptions(**rollouts.shared(options, RolloutOptions))
+
+
+class NaturalPolicyGradientState(NamedTuple):
+    """Parameters of policy and critic, and the critic's optimiser state."""
+
+    params: Params
+    optimizer_state: Any
+
+
+def _inner(left: Params, right: Params) -> jax.Array:
+    """`[]`: the inner product of two trees."""
+    return jnp.asarray(optax.tree.vdot(left, right))
+
+
+def conjugate_gradient(product: Callable[[Params], Params], vector: Params, num_iterations: int) -> Params:
+    """Solve A x = b by conjugate gradients from x = 0 (Hestenes & Stiefel 1952), always in `num_iterations` steps.
+
+    Where the residual r is down to rounding, |r| ≤ ε |b|, x is kept; b = 0 gives x = 0, and NaN in b gives NaN.
+
+    Args:
+        product: (v) -> A v for a symmetric positive definite A.
+        vector: b, any pytree of arrays.
+        num_iterations: steps; as many as b has numbers are enough but for rounding.
+    """
+    squared = _inner(vector, vector)
+    least = jnp.finfo(squared.dtype).eps ** 2 * squared
+
+    def step(carry: tuple[Params, Params, Params, jax.Array], _):
+        x, residual, direction, squared = carry
+        image = product(direction)
+        curvature = _inner(direction, image)
+        done = (squared <= least) | (curvature <= 0.0)
+        length = jnp.where(done, 0.0, squared / jnp.where(done, 1.0, curvature))
+        x = optax.tree.add_scale(x, length, direction)
+        residual = optax.tree.add_scale(residual, -length, image)
+        new_squared = _inner(residual, residual)
+        turn = jnp.where(done, 0.0, new_squared / jnp.where(done, 1.0, squared))
+        return (x, residual, optax.tree.add_scale(residual, turn, direction), new_squared), None
+
+    (x, *_), _ = jax.lax.scan(step, (optax.tree.zeros_like(vector), vector, vector, squared), length=num_iterations)
+    return x
+
+
+def categorical_metric(logits: jax.Array, tangent: jax.Array) -> jax.Array:
+    """`[..., N]`: (diag p − p pᵀ) t, p = softmax(logits): the Fisher information of logits `[..., N]` times t."""
+    probabilities = jax.nn.softmax(logits)
+    along = probabilities * tangent
+    return along - probabilities * jnp.sum(along, axis=-1, keepdims=True)
+
+
+def gaussian_metric(
+    parameters: tuple[jax.Array, jax.Array], tangent: tuple[jax.Array, jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    """(σ⁻² t_μ, 2 t_log σ): the Fisher information of mean and log σ, `[..., N]` each, times their tangents."""
+    (_, log_standard_deviation), (mean_tangent, spread_tangent) = parameters, tangent
+    return jnp.exp(-2.0 * log_standard_deviation) * mean_tangent, 2.0 * spread_tangent
+
+
+METRICS: dict[Head, Callable[[Any, Any], Any]] = {"categorical": categorical_metric, "gaussian": gaussian_metric}
+
+
+def fisher_vector_product(
+    distribution_parameters: Callable[[Params], Any],
+    head: Head,
+    params: Params,
+    weight: jax.Array | None = None,
+) -> Callable[[Params], Params]:
+    """(v) -> F v, F = E_s[J(s)ᵀ G(s) J(s)]: the Fisher information of the policy at θ, in Gauss–Newton form.
+
+    J is the derivative of the distribution's own parameters, G their Fisher information (`METRICS`). So F is exact, the
+    Hessian at θ of the mean KL divergence from π_θ to another policy, without a second derivative of the network.
+
+    Args:
+        distribution_parameters: (θ) -> of the distributions at B states, `[B, N]` each (see `Player`).
+        head: the distribution.
+        params: θ.
+        weight: `[B]` of the states in the mean; all alike where there is none.
+    """
+    outputs, pullback = jax.vjp(distribution_parameters, params)
+    # J is the transpose of Jᵀ: the networks' own derivative rules go backwards only, so jvp cannot be had from them.
+    push = jax.linear_transpose(pullback, outputs)
+    count = len(jax.tree.leaves(outputs)[0])
+    share = jnp.full(count, 1.0 / count) if weight is None else weight / jnp.maximum(jnp.sum(weight), 1.0)
+
+    def product(vector: Params) -> Params:
+        (tangent,) = push((vector,))
+        return pullback(jax.tree.map(lambda x: share[:, None] * x, METRICS[head](outputs, tangent)))[0]
+
+    return product
+
+
+def natural_step(
+    product: Callable[[Params], Params],
+    gradient: Params,
+    step_size: jax.typing.ArrayLike,
+    damping: jax.typing.ArrayLike,
+    num_iterations: int,
+) -> Params:
+    """√(δ / |g·x|) x, x = (F + damping·I)⁻¹ g; 0 where g is 0, and not finite where g is not.
+
+    For a small damping its squared length stepᵀ F step is δ, which is twice the KL divergence it makes.
+
+    Args:
+        product: (v) -> F v.
+        gradient: g of what is maximised.
+        step_size: δ.
+        damping: added to F's diagonal.
+        num_iterations: of conjugate gradients.
+    """
+    direction = conjugate_gradient(lambda v: optax.tree.add_scale(product(v), damping, v), gradient, num_iterations)
+    rise = jnp.abs(_inner(gradient, direction))
+    flat = rise == 0.0
+    return optax.tree.scale(jnp.where(flat, 0.0, jnp.sqrt(step_size / jnp.where(flat, 1.0, rise))), direction)
+
+
+def policy_step(
+    key: jax.Array, player: Player, params: Params, samples: Samples, options: NaturalPolicyGradientOptions
+) -> tuple[Params, Params]:
+    """(g, step) in the parameters of the answers: g = ∇ E[log π(a|s) Â] with whitened Â, and its `natural_step`.
+
+    E is the mean over the samples, weighted where they have weights.
+    """
+    policy, critic = separated(params)
+    mean, advantage = rollouts.mean_over(samples.weight), rollouts.whitened(samples.advantage, samples.weight)
+
+    def surrogate(policy: Params) -> jax.Array:
+        return mean(player.likelihood(united(policy, critic), samples.observation, samples.answer)[0] * advantage)
+
+    flat = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), (samples.observation, samples.weight))
+    if options.num_fisher_samples:
+        drawn = jax.random.randint(key, (options.num_fisher_samples,), 0, len(flat[0]))
+        flat = jax.tree.map(lambda x: x[drawn], flat)
+    observation, weight = flat
+    product = fisher_vector_product(
+        lambda policy: player.distribution_parameters(united(policy, critic), observation), player.head, policy, weight
+    )
+    gradient = jax.grad(surrogate)(policy)
+    return gradient, natural_step(product, gradient, options.step_size, options.damping, options.num_cg_iterations)
+
+
+def _optimizer(options: NaturalPolicyGradientOptions) -> optax.GradientTransformation:
+    """The critic's."""
+    return optax.adamw(options.value_learning_rate, weight_decay=options.value_weight_decay)
+
+
+def fit_values(
+    key: jax.Array,
+    player: Player,
+    params: Params,
+    optimizer_state: Any,
+    samples: Samples,
+    options: NaturalPolicyGradientOptions,
+) -> tuple[Params, Any, jax.Array]:
+    """Minibatches of AdamW on E[(V − V̂)²]: the critic's parameters and optimiser state, and `[]` the mean loss."""
+    policy, critic = separated(params)
+    optimizer = _optimizer(options)
+
+    def step(carry: tuple[Params, Any], minibatch: Samples):
+        critic, optimizer_state = carry
+
+        def loss(critic: Params) -> jax.Array:
+            value = player.value(united(policy, critic), minibatch.observation)
+            return rollouts.mean_over(minibatch.weight)((value - minibatch.value_target) ** 2)
+
+        value, gradient = jax.value_and_grad(loss)(critic)
+        updates, optimizer_state = optimizer.update(gradient, optimizer_state, critic)
+        return (optax.apply_updates(critic, updates), optimizer_state), value
+
+    sizes = (options.value_minibatch_size, options.value_epochs)
+    (critic, optimizer_state), losses = scan_minibatches(key, step, (critic, optimizer_state), samples, *sizes)
+    return critic, optimizer_state, jnp.mean(losses)
+
+
+def natural_policy_gradient(
+    problem: Callable[[Opponent], Environment], player: Player, options: NaturalPolicyGradientOptions
+) -> Learner:
+    """Natural policy gradient for whoever faces `problem`; one update = fresh episodes, one step, a fit of the values.
+
+    Episodes that end before `num_steps` are followed by others. Steps with `info["weight"]` 0, where the problem gives
+    weights, are not learned from. A step that is not finite leaves everything as it was, and is reported.
+
+    Its info, `[]` each: `kl` the mean KL divergence from the old policy to the new one on the states of the rollout, in
+    nats; `gradient_norm`; `value_loss`; `skipped` 1 where the step was not finite, else 0; `mean_reward`;
+    `share_ended`.
+    """
+    collect = rollouts.collector(problem, player, options.num_steps)
+    assess = rollouts.assessor(player, options)
+
+    def init(key: jax.Array, opponent: Opponent) -> NaturalPolicyGradientState:
+        params = player.init(key)
+        return NaturalPolicyGradientState(params, _optimizer(options).init(separated(params)[1]))
+
+    def update(
+        key: jax.Array, state: NaturalPolicyGradientState, opponent: Opponent
+    ) -> tuple[NaturalPolicyGradientState, Info]:
+        key_start, key_rollout, key_fisher, key_shuffle = jax.random.split(key, 4)
+        running = start(key_start, problem(opponent), options.num_environments)
+        _, trajectory = collect(key_rollout, state.params, running, opponent)
+        samples = assess(state.params, trajectory)
+        gradient, step = policy_step(key_fisher, player, state.params, samples, options)
+        policy = optax.apply_updates(separated(state.params)[0], step)
+        policy = spread_at_least(policy, options.min_log_standard_deviation)
+        critic, optimizer_state, value_loss = fit_values(
+            key_shuffle, player, state.params, state.optimizer_state, samples, options
+        )
+        new = NaturalPolicyGradientState(united(policy, critic), optimizer_state)
+        finite = all_finite((gradient, step))
+        new = jax.tree.map(lambda new, old: jnp.where(finite, new, old), new, state)
+        old_answers, new_answers = (player.distribution(s.params, samples.observation) for s in (state, new))
+        return new, {
+            "kl": rollouts.mean_over(samples.weight)(old_answers.kl_divergence(new_answers)),
+            "gradient_norm": optax.tree.norm(gradient),
+            "value_loss": value_loss,
+            "skipped": 1.0 - finite,
+            **rollouts.told_of_play(trajectory),
+        }
+
+    return Learner(init, update, lambda state: state.params, options.num_environments * options.num_steps)
+
+
+def build(task: Task, options: NaturalPolicyGradientOptions) -> Trainee:
+    """Natural policy gradient of a task's sampled episode.
+
+    Raises:
+        InputError: `num_steps` are fewer than an episode has, whose end would then never be played.
+    """
+    allowed = f"must be at least {task.num_steps} for the {task.role}, as every update starts episodes anew"
+    require(options.num_steps >= task.num_steps, "num_steps", allowed, options.num_steps)
+    player = rollouts.make_player(task, options, options.initial_log_standard_deviation)
+    return rollouts.trainee(task, options, player, natural_policy_gradient(task.problem, player, options))
+
+
+def check(options: NaturalPolicyGradientOptions, where: str) -> None:
+    """Raise `InputError` for a number that is not allowed; `where` is the prefix of the names."""
+    rollouts.check_rollouts(options, where)
+    require_counts(options, where, "num_cg_iterations", "value_epochs")
+    require_count(options.num_fisher_samples, f"{where}num_fisher_samples", least=0)
+    require_positive(options, where, "step_size")
+    positive, any_number = (0.0, math.inf), (-math.inf, math.inf)
+    require_ranges(options, where, damping=positive, value_learning_rate=positive, value_weight_decay=positive)
+    require_ranges(options, where, initial_log_standard_deviation=any_number, min_log_standard_deviation=any_number)
+    rollouts.check_minibatches(options, where, "value_minibatch_size")
+
+
+NATURAL_POLICY_GRADIENT = PPO._replace(
+    name="natural_policy_gradient",
+    summary="natural policy gradient: one step of a given KL divergence on fresh episodes",
+    options=NaturalPolicyGradientOptions,
+    build=build,
+    check=check,
+)
