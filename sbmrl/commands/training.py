@@ -43,7 +43,7 @@ def reproduce(config: Reproduce) -> None:
     """The cells of a programme, each in its own sub-directory, then its figure and tables."""
     programme, out = registry.programme(config.programme), config.out or default_directory("reproduce")
     name = config.preset or programme.presets[0]
-    made = programme.cells(partial(preset, name), config.env)
+    made = programme.cells(partial(preset, name, env=config.env or programme.env), config.env)
     require(bool(made), f"programme {programme.name}", "must have a cell", "none")
     cells = tuple(CellPlan(cell.name, check(cell.experiment), (), tuple(cell.static)) for cell in made)
     first = _run(Plan(cells, config.num_seeds, config.seed, config.chunk_size), out, config)

@@ -314,6 +314,7 @@ class Programme(NamedTuple):
         presets: that its cells can be made with, the usual one first.
         cells: ((formulation, scheme, learner) -> experiment of the chosen preset, world or None for its own) -> cells.
         write: (what `load` read, directory) -> files with its figure and tables.
+        env: the world where none is named, if it is not the presets' own.
     """
 
     name: str
@@ -322,6 +323,7 @@ class Programme(NamedTuple):
     presets: tuple[str, ...]
     cells: Callable[[Callable[..., Any], str | None], Sequence[ProgrammeCell]]
     write: Callable[[Any, Path], Sequence[Path]] | None = None
+    env: str | None = None
 
 
 Part = FormulationRow | LearnerKind | SchemeKind | GameKind | Programme

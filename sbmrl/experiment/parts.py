@@ -4,6 +4,7 @@ from sbmrl.core.parts import Part
 from sbmrl.core.registry import BUILT_IN, register, registering
 from sbmrl.experiment.plugins import load_entry_points
 from sbmrl.games.linear_quadratic.kind import LINEAR_QUADRATIC
+from sbmrl.games.linear_quadratic.programme import LQR
 from sbmrl.games.matrix.formulations import FORMULATIONS as MATRIX_FORMULATIONS
 from sbmrl.games.matrix.kind import MATRIX
 from sbmrl.games.matrix.programme import ORACLES_FOLLOWERS
@@ -27,7 +28,7 @@ PARTS: tuple[Part, ...] = (
     *(CONTEXTUAL, INNER_OUTER, EXACT, IMPLICIT),
     *(TABULAR, LINEAR_QUADRATIC, *MODEL_BASED_FORMULATIONS),
     *(MATRIX, *MATRIX_FORMULATIONS),
-    *(POSTER, ORACLES_FOLLOWERS),
+    *(POSTER, ORACLES_FOLLOWERS, LQR),
 )
 
 with registering(BUILT_IN):

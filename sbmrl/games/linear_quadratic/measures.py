@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from sbmrl.core.formulation import Formulation
 from sbmrl.core.game import Measures, Metrics, Outcome, Profile, Strategy
-from sbmrl.core.measures import mean_regret, verdict
+from sbmrl.core.measures import verdict
 from sbmrl.games.linear_quadratic.closed_forms import closed_loop, cost, riccati, square_root
 from sbmrl.games.linear_quadratic.payoffs import Measurement, payoffs
 from sbmrl.games.linear_quadratic.system import LinearQuadraticSystem
@@ -52,11 +52,16 @@ def make_measures(
         return follower_regret(measurement, formulation, profile)
 
     def follower(key: jax.Array, outcome: Outcome, num_leaders: int) -> Metrics:
+        """Over random leaders the mean of the finite regrets, and the share of the others: of models in which the
+        follower's policy is not stable, or of policies that are not stable in the world.
+        """
         right = system.truth if leader == "model" else riccati(system, system.truth).gain
-        heard = lambda key, strategy: strategy  # noqa: E731
+        regrets = jax.vmap(lambda key: regret(outcome(prior(key))))(jax.random.split(key, num_leaders))
+        finite = jnp.isfinite(regrets)
         return {
             "follower_gap_true": regret(outcome(right)),
-            "follower_gap_random": mean_regret(key, leader, prior, heard, outcome, regret, num_leaders),
+            "follower_gap_random": jnp.sum(jnp.where(finite, regrets, 0.0)) / jnp.maximum(jnp.sum(finite), 1),
+            "share_unstable_random": jnp.mean(~finite),
         }
 
     def at_the_end(evaluated: Profile, metrics: Metrics, outcome: Outcome) -> Metrics:
