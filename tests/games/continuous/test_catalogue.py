@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sbmrl.errors import InputError
-from sbmrl.games.continuous.catalogue import WORLDS, make_simulator
+from sbmrl.games.continuous.catalogue import WORLDS, make_simulator, summaries
 from sbmrl.games.continuous.simulator import Box, clip_action, random_physics
 
 ALL = [*WORLDS, "corridor_4"]
@@ -93,7 +93,7 @@ def test_gymnax_and_we_step_pay_end_and_start_alike(name):
     template = type(environment.reset_env(jax.random.key(0), defaults)[1])
 
     def both(key):
-        """A random state and action: true physics in half of the cases, drawn in the others; gymnax's reward last."""
+        """A random state and action, with the true physics in half of the cases and drawn ones in the others."""
         keys = jax.random.split(key, 5)
         drawn = random_physics(keys[0], simulator).physics
         physics = jax.tree.map(lambda a, b: jnp.where(jax.random.bernoulli(keys[1]), a, b), drawn, simulator.physics)
@@ -147,6 +147,23 @@ def test_rules_fit_together(name):
     np.testing.assert_allclose(*projected, atol=1e-6)
     np.testing.assert_allclose(kept[0], first, atol=1e-6)
     np.testing.assert_allclose(kept[1], following[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", [name for name in ALL if isinstance(make_simulator(name).rules.actions, Box)])
+def test_gradients_flow_through_a_few_steps(name):
+    simulator = make_simulator(name)
+    rules, physics, key = simulator.rules, simulator.physics, jax.random.key(0)
+
+    def far(action):
+        """Where three steps lead, and what they pay."""
+        seen = rules.start(key, physics)
+        for _ in range(3):
+            seen = rules.step(key, physics, seen, action)
+        return jnp.sum(seen) + rules.reward(physics, seen, action, seen)
+
+    slope = np.asarray(jax.grad(far)(jnp.full_like(draw_action(key, rules.actions), 0.1)))
+    assert np.isfinite(slope).all()
+    assert (slope != 0).all()
 
 
 @pytest.mark.parametrize("name", [name for name in ALL if make_simulator(name).rules.chart])
@@ -217,3 +234,8 @@ def test_the_corridors_noise_keeps_its_variance_and_its_memory():
 def test_an_unknown_world_is_refused_with_the_nearest(wrong, told):
     with pytest.raises(InputError, match=told):
         make_simulator(wrong)
+
+
+def test_a_listing_has_a_line_for_every_world():
+    assert set(summaries()) == {*WORLDS, "corridor_D"}
+    assert all(line and "\n" not in line for line in summaries().values())

@@ -117,11 +117,11 @@ def test_between_points_values_are_multilinear_and_beyond_the_edges_constant():
 
 
 def test_on_a_coarse_grid_the_pendulum_is_nearly_swung_up_at_best():
-    """A fine grid (401 × 321 × 41) promises and achieves about −140 in the mean over the starts."""
+    """A fine grid (401 × 321 × 41) promises and achieves about −138 in the mean over the starts."""
     simulator = make_simulator("gymnax:Pendulum-v1")
     solution = grid_optimum(simulator, (80, 65), 9)
     slow = np.abs(np.linspace(-8, 8, 65)) <= 1
-    assert abs(np.asarray(solution.first)[:, slow].mean() + 140) < 6
+    assert abs(np.asarray(solution.first)[:, slow].mean() + 138) < 6
     key = jax.random.key(0)
     gap = promised(key, simulator, solution, 200) - achieved(key, simulator, solution, 200)
     assert abs(gap.mean()) < 6
