@@ -18,7 +18,7 @@ from sbmrl.core.game import Game, Head
 Parametrization = Literal["network", "table"]
 Initial = Literal["uniform", "random", "truth"]
 Params = Any
-ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"tanh": nn.tanh, "relu": nn.relu}
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"tanh": nn.tanh, "relu": nn.relu, "swish": nn.swish}
 
 
 @jax.custom_vjp
