@@ -18,7 +18,7 @@ from sbmrl.core.game import Game, Head, Seat
 Parametrization = Literal["network", "table"]
 USUAL = "usual"  # the first of a game's ways for a table to start
 Params = Any
-ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"tanh": nn.tanh, "relu": nn.relu}
+ACTIVATIONS: dict[str, Callable[[jax.Array], jax.Array]] = {"tanh": nn.tanh, "relu": nn.relu, "swish": nn.swish}
 
 
 @jax.custom_vjp

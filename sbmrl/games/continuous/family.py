@@ -1,0 +1,69 @@
+"""What a set of models is: something that is fitted to a replay and predicts; a game can hold any of them."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from sbmrl.core.game import Info
+from sbmrl.games.continuous.replay import Replay, Transitions
+from sbmrl.games.continuous.simulator import Rules
+
+LIMIT = 100.0  # in the world's units; imagined states stay within ± this (Rajeswaran et al.'s code)
+
+# A strategy of the model player: a pytree whose parameters have an axis of members M in front.
+Model = Any
+
+
+class ModelState(NamedTuple):
+    """Carried from fit to fit.
+
+    Attributes:
+        model: the strategy.
+        optimizer_state: of each member, `[M, ...]`.
+    """
+
+    model: Model
+    optimizer_state: Any
+
+
+class Prediction(NamedTuple):
+    """What members say of a step.
+
+    Attributes:
+        observation: `[M, ..., D]` what follows, possible in the world.
+        clamped: `[M, ...]` bool, it was beyond ±`LIMIT` before.
+    """
+
+    observation: jax.Array
+    clamped: jax.Array
+
+
+Predict = Callable[[jax.Array | None, Model, jax.Array, jax.Array], Prediction]
+
+
+class ModelFamily(NamedTuple):
+    """A set of models of a world and how one of them is chosen.
+
+    Attributes:
+        init: (key) -> state.
+        fit: (key, state, replay, n) -> (state, info). The info holds `[M]` numbers: `num_epochs`, `training_loss`
+            and `holdout_loss` of the fit, and `loss_on_new`, that on the newest n transitions *before* it. The last two
+            are means of squared normalised errors, whatever was lowered.
+        predict: (key, model, observation `[M, ..., D]`, action `[M, ...]` of the world) -> prediction, each member's of
+            its own part. Without a key (None) it predicts the mean.
+        loss: (model, transitions `[n, ...]`, valid `[n]` bool) -> `[M]` mean squared error in the model's own units.
+    """
+
+    init: Callable[[jax.Array], ModelState]
+    fit: Callable[[jax.Array, ModelState, Replay, int], tuple[ModelState, Info]]
+    predict: Predict
+    loss: Callable[[Model, Transitions, jax.Array], jax.Array]
+
+
+def make_possible(rules: Rules, observation: jax.Array) -> Prediction:
+    """What was predicted, `[..., D]`, clamped to ±`LIMIT` and then projected to what can be seen in the world."""
+    clamped = jnp.any(jnp.abs(observation) > LIMIT, axis=-1)
+    project = jnp.vectorize(rules.project, signature="(d)->(d)")
+    return Prediction(project(jnp.clip(observation, -LIMIT, LIMIT)), clamped)

@@ -1,0 +1,1 @@
+"""The worlds themselves: a file of equations for each."""
