@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from sbmrl.core.learner import gradient_norm
+from sbmrl.core.options import with_traced
 from sbmrl.errors import InputError
 from sbmrl.games.continuous import ensemble, fitting, physics
 from sbmrl.games.continuous.catalogue import make_simulator
@@ -297,3 +298,16 @@ def test_the_defaults_are_allowed():
     ensemble.check(EnsembleOptions(), "")
     physics.check(PhysicsOptions(), "")
     fitting.check(FittingOptions(holdout_every=0), "")
+
+
+def test_traced_numbers_can_lie_side_by_side():
+    key, replay = jax.random.key(0), linear_replay(0)
+
+    def run(rate, decay):
+        family = make_ensemble(RULES, with_traced(SMALL, {"learning_rate": rate, "weight_decay": decay}))
+        return family.fit(key, family.init(key), replay, 10)[0].model.params
+
+    rates, decays = jnp.array([1e-3, 1e-2]), jnp.array([0.0, 3.0])
+    together = jax.jit(jax.vmap(run))(rates, decays)
+    for number in range(2):
+        close(part(together, number), run(float(rates[number]), float(decays[number])), 1e-4)
