@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 import sbmrl
-from sbmrl.core.learner import Learner, Trainee, answers_of
+from sbmrl.core.learner import Learner, answers_of, trainee_of_answers
 from sbmrl.core.options import require_counts, require_positive
 from sbmrl.core.players import free_player
 from sbmrl.errors import require
@@ -44,16 +44,16 @@ def _build(task, options):
         elite = drawn[jnp.argsort(-payoffs)[: options.num_elite]]
         return (elite.mean(0), elite.std(0) + 0.01), {"payoff": payoffs.mean()}
 
-    return Trainee(Learner(init, update, lambda state: {"logits": state[0]}, options.population_size), answers)
+    learner = Learner(init, update, lambda state: {"logits": state[0]}, options.population_size)
+    return trainee_of_answers(task, learner, answers)
 
 
 def _check(options, where):
     require_counts(options, where, "num_updates", "population_size", "num_elite")
     require_positive(options, where, "standard_deviation")
     most = options.population_size
-    require(
-        options.num_elite <= most, f"{where}num_elite", f"must be at most population_size ({most})", options.num_elite
-    )
+    elite, allowed = options.num_elite, f"must be at most population_size ({most})"
+    require(elite <= most, f"{where}num_elite", allowed, elite)
 
 
 SUMMARY = "the cross-entropy method on the exact payoff, no gradient"

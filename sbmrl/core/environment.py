@@ -25,11 +25,14 @@ class Environment(NamedTuple):
         step: (key, state, action) -> (observation `[D]`, state, reward `[]`, terminated `[]`, truncated `[]`, info).
         restart: (key, state at the end of an episode) -> (observation `[D]`, state) of the next one, where something
             carries over; else episodes begin by `reset`.
+        step_many: `step` of E episodes at once, every argument and result with an axis E in front, where there is a
+            better way than one by one, as when a network moves them all.
     """
 
     reset: Callable[[jax.Array], tuple[Observation, State]]
     step: Callable[[jax.Array, State, jax.Array], Step]
     restart: Callable[[jax.Array, State], tuple[Observation, State]] | None = None
+    step_many: Callable[[jax.Array, State, jax.Array], Step] | None = None
 
 
 def auto_reset(environment: Environment) -> Environment:
@@ -41,12 +44,24 @@ def auto_reset(environment: Environment) -> Environment:
 
     def step(key: jax.Array, state: State, action: jax.Array) -> Step:
         key_step, key_reset = jax.random.split(key)
-        observation, state, reward, terminated, truncated, info = environment.step(key_step, state, action)
         carry = environment.restart
         restart = environment.reset(key_reset) if carry is None else carry(key_reset, state)
-        done = terminated | truncated
-        info = info | {"final_observation": observation}
-        observation, state = jax.tree.map(lambda new, old: jnp.where(done, new, old), restart, (observation, state))
-        return observation, state, reward, terminated, truncated, info
+        return _begun_anew(environment.step(key_step, state, action), restart)
 
-    return Environment(environment.reset, step, environment.restart)
+    def step_many(keys: jax.Array, states: State, actions: jax.Array) -> Step:
+        assert environment.step_many is not None
+        keys_step, keys_reset = jnp.moveaxis(jax.vmap(jax.random.split)(keys), 1, 0)
+        stepped = environment.step_many(keys_step, states, actions)
+        return jax.vmap(_begun_anew)(stepped, jax.vmap(environment.reset)(keys_reset))
+
+    many = None if environment.step_many is None else step_many
+    return Environment(environment.reset, step, environment.restart, many)
+
+
+def _begun_anew(stepped: Step, restart: tuple[Observation, State]) -> Step:
+    """A step with `restart` in place of what follows, where it ended the episode."""
+    observation, state, reward, terminated, truncated, info = stepped
+    done = terminated | truncated
+    info = info | {"final_observation": observation}
+    observation, state = jax.tree.map(lambda new, old: jnp.where(done, new, old), restart, (observation, state))
+    return observation, state, reward, terminated, truncated, info

@@ -1,6 +1,6 @@
 """What a game is: roles with seats, strategies, payoffs and measures. Knows no concrete game.
 
-A *strategy* is what the other side can see of a player, as an array; a *profile* is one for each role. A *seat* is the
+A *strategy* is what the other side can see of a player, an array or a function; a *profile* is one for each role. A *seat* is the
 game as one role plays it while the other's strategy is fixed. A kind of game is a package below `sbmrl.games`, or a
 user's own file, that builds a `Game` from a world.
 """
@@ -8,14 +8,17 @@ user's own file, that builds a `Game` from a world.
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from flax import struct
 
+from sbmrl.core.environment import Environment
 from sbmrl.core.formulation import Formulation, Role
 
-Strategy = jax.Array
+Strategy = Any  # an array, or a pytree
 # role -> strategy; where the game collects data also "data" -> what has been collected
-Profile = Mapping[str, jax.Array]
+Profile = Mapping[str, Any]
 Head = Literal["categorical", "gaussian"]
 Outcome = Callable[[Strategy], Profile]  # "if I play this, which profile results?"
 Earned = dict[str, jax.Array]  # step rewards by name
@@ -23,6 +26,20 @@ Metrics = dict[str, jax.Array]
 Info = dict[str, jax.Array]
 SeatState = Any  # where a played episode stands; `time` `[]` counts the steps made so far
 Play = Any  # a kind of episode, the game's own: a NamedTuple of numbers
+
+
+class Acting(struct.PyTreeNode):
+    """A player as a function of what it observes.
+
+    Attributes:
+        params: θ.
+        description: ω `[C]` of the other side, in front of every observation; None where there is none.
+        module: the network (static), an `ActorCritic`.
+    """
+
+    params: Any
+    description: jax.Array | None
+    module: nn.Module = struct.field(pytree_node=False)
 
 
 class Payoff(NamedTuple):
@@ -59,6 +76,8 @@ class Seat(NamedTuple):
             None where this role predicts nothing.
         linear: whether the answer to any observation is the same combination of the answers to the queries as the
             observation is of them: a linear player, told entirely by its answers to the unit vectors.
+        of_function: (player's function) -> strategy, where no queries tell a player, who is then known as a function;
+            None where `table` does.
     """
 
     queries: jax.Array
@@ -73,6 +92,20 @@ class Seat(NamedTuple):
     pay: Callable[[jax.Array, jax.Array, jax.Array], jax.Array] | None = None
     prediction_loss: Callable[[jax.Array, Info], jax.Array] | None = None
     linear: bool = False
+    of_function: Callable[["Acting"], Strategy] | None = None
+
+
+def _not_asked(*arguments: Any) -> Any:
+    """What a player that is known as a function has no need of."""
+    raise TypeError("a player that is known as a function is asked nothing and has no table")
+
+
+def function_seat(observation_size: int, num_outputs: int, head: Head) -> Seat:
+    """The seat of a player that is known as a function `[D] -> [N]`; the game makes its episodes (`Game.problem`)."""
+    queries, nothing = jnp.zeros((0, observation_size)), _not_asked
+    return Seat(
+        queries, nothing, nothing, nothing, nothing, nothing, nothing, num_outputs, head, of_function=lambda f: f
+    )
 
 
 class SoftResponse(NamedTuple):
@@ -95,12 +128,14 @@ class Measures(NamedTuple):
         follower: (key, outcome, N) -> the follower's regret at the leader it should meet and over N random ones.
         verdict: (evaluated profile, its metrics, outcome) -> metrics of the end of a run.
         sampled_returns: (key, evaluated profile, N) -> `[N]` returns of played episodes.
+        unknown: names of metrics that may be NaN, "not known".
     """
 
     profile: Callable[[Strategy, Outcome], tuple[Metrics, Profile]]
     follower: Callable[[jax.Array, Outcome, int], Metrics]
     verdict: Callable[[Profile, Metrics, Outcome], Metrics]
     sampled_returns: Callable[[jax.Array, Profile, int], jax.Array]
+    unknown: frozenset[str] = frozenset()
 
 
 class Collector(NamedTuple):
@@ -109,10 +144,12 @@ class Collector(NamedTuple):
     Attributes:
         init: (key) -> data, entries of a profile.
         update: (key, data, profile) -> data with the transitions that the profile causes.
+        after_follower: collect once the follower has adapted, before the leader's step; else behind that.
     """
 
     init: Callable[[jax.Array], Profile]
     update: Callable[[jax.Array, Profile, Profile], Profile]
+    after_follower: bool = False
 
 
 class Game(NamedTuple):
@@ -133,6 +170,8 @@ class Game(NamedTuple):
             no closed form. The options are the kind's own.
         soft_response: (formulation, options) -> the follower's soft best response; None where there is none.
         collector: what becomes of the transitions; None where the game collects no data.
+        problem: (formulation, role) -> (profile of the other side) -> that role's episode, where the other side is too
+            large to be carried along in every episode's state; None where the seats make it.
     """
 
     world: Any
@@ -148,6 +187,7 @@ class Game(NamedTuple):
     best_response: Callable[[Formulation, Any], Callable[[jax.Array, Profile], Strategy]] | None = None
     soft_response: Callable[[Formulation, Any], SoftResponse] | None = None
     collector: Collector | None = None
+    problem: Callable[[Formulation, Role], Callable[[Profile], Environment]] | None = None
 
 
 _SURE = 1e-4  # a certain answer's other probabilities, so that its logits are finite

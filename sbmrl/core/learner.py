@@ -9,7 +9,7 @@ import optax
 
 from sbmrl.core.environment import Environment
 from sbmrl.core.formulation import Role
-from sbmrl.core.game import Game, Info, Profile, Seat
+from sbmrl.core.game import Game, Info, Profile, Seat, Strategy
 from sbmrl.core.players import FreePlayer, Params
 from sbmrl.core.rollout import Running, Trajectory
 
@@ -100,15 +100,30 @@ class Trainee(NamedTuple):
 
     Attributes:
         learner: of the task.
-        answers: (params, ω `[C]` or None where there is none) -> `[Q, N]` logits at all of its queries, as played.
+        strategy: (params, ω `[C]` or None where there is none) -> what the other side can see of the player.
+        answers: (params, ω or None) -> `[Q, N]` what it outputs at all of its queries, as played; None where it has no
+            queries.
         phases: of an update, where it is made of these.
         networks: their widths, where the player consists of networks.
     """
 
     learner: Learner
-    answers: Callable[[Params, jax.Array | None], jax.Array]
+    strategy: Callable[[Params, jax.Array | None], Strategy]
+    answers: Callable[[Params, jax.Array | None], jax.Array] | None = None
     phases: Phases | None = None
     networks: Networks | None = None
+
+
+def trainee_of_answers(
+    task: Task,
+    learner: Learner,
+    answers: Callable[[Params, jax.Array | None], jax.Array],
+    phases: Phases | None = None,
+    networks: Networks | None = None,
+) -> Trainee:
+    """A player that its answers to all queries tell."""
+    strategy = lambda params, description: task.seat.table(answers(params, description))  # noqa: E731
+    return Trainee(learner, strategy, answers, phases, networks)
 
 
 def answers_of(task: Task, player: FreePlayer) -> Callable[[Params, jax.Array | None], jax.Array]:

@@ -189,6 +189,7 @@ class Player(NamedTuple):
         likelihood: (params, observation, answer) -> log-probability and entropy, `[...]` each.
         value: (params, observation) -> `[...]`.
         head: of the distribution.
+        module: the network behind these functions, by value.
     """
 
     init: Callable[[jax.Array], Params]
@@ -198,6 +199,7 @@ class Player(NamedTuple):
     likelihood: Callable[[Params, jax.Array, jax.Array], tuple[jax.Array, jax.Array]]
     value: Callable[[Params, jax.Array], jax.Array]
     head: Head
+    module: nn.Module
 
 
 def actor_critic(
@@ -225,6 +227,7 @@ def actor_critic(
         likelihood=call("likelihood"),
         value=call("value"),
         head=head,
+        module=ActorCritic(actor, critic, head),
     )
 
 

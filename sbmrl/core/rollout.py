@@ -64,9 +64,8 @@ def rollout(
         key_answer, key_step = jax.random.split(key)
         answers = answer(key_answer, running.observation)
         keys = jax.random.split(key_step, running.observation.shape[0])
-        observation, state, reward, terminated, truncated, info = jax.vmap(environment.step)(
-            keys, running.state, answers
-        )
+        step_many = environment.step_many or jax.vmap(environment.step)
+        observation, state, reward, terminated, truncated, info = step_many(keys, running.state, answers)
         final = info.pop("final_observation")
         step_data = Trajectory(running.observation, answers, reward, final, terminated, truncated, info)
         return Running(observation, state), step_data

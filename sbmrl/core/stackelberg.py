@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 
 from sbmrl.core.formulation import Formulation
-from sbmrl.core.game import Game, Info, Outcome, Profile, Strategy
+from sbmrl.core.game import Collector, Game, Info, Outcome, Profile, Strategy
 from sbmrl.core.learner import Learner
 from sbmrl.core.scheme import Scheme
 
@@ -86,6 +86,10 @@ def stackelberg(
     def strategy(state: GameState) -> Strategy:
         return leader_strategy(leader.params(state.leader))
 
+    def collect(collector: Collector, key: jax.Array, state: GameState) -> GameState:
+        profile = outcome(state)(strategy(state))
+        return state._replace(data=collector.update(jax.random.fold_in(key, data_tag), state.data, profile))
+
     def init(key: jax.Array) -> GameState:
         key_leader, key_follower = jax.random.split(key)
         data = {} if game.collector is None else game.collector.init(jax.random.fold_in(key, data_tag))
@@ -102,11 +106,13 @@ def stackelberg(
             present = given(state)(strategy(state))
             follower, info = scheme.adapt(jax.random.fold_in(key, follower_tag), state.follower, lambda key: present)
             state = state._replace(follower=follower)
+        collector = game.collector
+        if collector is not None and collector.after_follower:
+            state = collect(collector, key, state)
         new, leader_info = leader.update(key, state.leader, outcome(state))
         state = state._replace(leader=new)
-        if game.collector is not None:
-            data = game.collector.update(jax.random.fold_in(key, data_tag), state.data, outcome(state)(strategy(state)))
-            state = state._replace(data=data)
+        if collector is not None and not collector.after_follower:
+            state = collect(collector, key, state)
         return state, info | leader_info
 
     stages = (Stage("pretrain", pretrain, scheme.num_pretrain_steps), Stage("play", play, num_steps))

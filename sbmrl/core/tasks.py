@@ -37,6 +37,8 @@ def leader_task(
     def problem(
         outcome: Outcome,
     ) -> Environment:  # not made for leaders of exact payoffs, some of which cannot be played
+        if game.problem is not None:
+            return game.problem(formulation, formulation.leader)(outcome(None))
         return leader_problem(game, formulation, options.response, options.conditions(), oracle)(outcome)
 
     def payoff(profile: Profile) -> jax.Array:
@@ -82,6 +84,8 @@ def follower_task(
     size = 0 if describe is None else jax.eval_shape(lambda key: describe(prior(key)), jax.random.key(0)).shape[0]
 
     def problem(leaders: Leaders) -> Environment:  # likewise not made for followers of exact payoffs
+        if game.problem is not None:
+            return game.problem(formulation, formulation.follower)(leaders(jax.random.key(0)))
         return follower_problem(game, formulation, describe)(leaders)
 
     return Task(

@@ -3,6 +3,8 @@
 from sbmrl.core.parts import Part
 from sbmrl.core.registry import BUILT_IN, register, registering
 from sbmrl.experiment.plugins import load_entry_points
+from sbmrl.games.continuous.kind import CONTINUOUS
+from sbmrl.games.continuous.model_learner import ENSEMBLE
 from sbmrl.games.linear_quadratic.kind import LINEAR_QUADRATIC
 from sbmrl.games.linear_quadratic.programme import LQR
 from sbmrl.games.matrix.formulations import FORMULATIONS as MATRIX_FORMULATIONS
@@ -24,9 +26,9 @@ from sbmrl.schemes.implicit import IMPLICIT
 from sbmrl.schemes.inner_outer import INNER_OUTER
 
 PARTS: tuple[Part, ...] = (
-    *(PPO, POLICY_GRADIENT, NATURAL_POLICY_GRADIENT, GRADIENT, EVOLUTION, FIT, Q_LEARNING),
+    *(PPO, POLICY_GRADIENT, NATURAL_POLICY_GRADIENT, GRADIENT, EVOLUTION, FIT, Q_LEARNING, ENSEMBLE),
     *(CONTEXTUAL, INNER_OUTER, EXACT, IMPLICIT),
-    *(TABULAR, LINEAR_QUADRATIC, *MODEL_BASED_FORMULATIONS),
+    *(TABULAR, LINEAR_QUADRATIC, CONTINUOUS, *MODEL_BASED_FORMULATIONS),
     *(MATRIX, *MATRIX_FORMULATIONS),
     *(POSTER, ORACLES_FOLLOWERS, LQR),
 )

@@ -97,7 +97,8 @@ def _finish(solver: Solver, experiment: Experiment, key: jax.Array, state: GameS
     episodes = measures.sampled_returns(key_episodes, profile, experiment.num_eval_episodes)
     metrics["sampled_return"] = jnp.mean(episodes)
     params = solver.params(state)
-    metrics["finite"] = all_finite((params, metrics))
+    known = {name: value for name, value in metrics.items() if name not in measures.unknown}
+    metrics["finite"] = all_finite((params, known))
     metrics["residual"] = solver.scheme.residual(state.follower, solver.algorithm.given(state)(leader))
     return Final(metrics, profile, params)
 

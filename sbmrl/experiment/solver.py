@@ -79,7 +79,7 @@ def make_solver(
     num_steps = experiment.whole_records(composition.leader.num_updates(experiment.leader))
 
     def strategy(params: Any):
-        return task.seat.table(leader.answers(params, None))
+        return leader.strategy(params, None)
 
     return Solver(
         game,

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from sbmrl.core.game import Info, Outcome, Strategy
-from sbmrl.core.learner import Learner, Task, Trainee, answers_of
+from sbmrl.core.learner import Learner, Task, Trainee, answers_of, trainee_of_answers
 from sbmrl.core.options import require_count, require_counts, require_positive
 from sbmrl.core.parts import LearnerKind
 from sbmrl.core.players import USUAL, Parametrization, Params, free_player
@@ -115,7 +115,7 @@ def build(task: Task, options: EvolutionOptions) -> Trainee:
         return jnp.mean(episode_returns(key, task.problem(outcome), answer, options.num_episodes, task.num_steps))
 
     fitness, steps = (played, options.num_episodes * task.num_steps) if options.num_episodes else (exact, 1)
-    return Trainee(evolution(player.init, fitness, steps, optimizer, options), answers)
+    return trainee_of_answers(task, evolution(player.init, fitness, steps, optimizer, options), answers)
 
 
 def check(options: EvolutionOptions, where: str) -> None:

@@ -10,7 +10,7 @@ import optax
 
 from sbmrl.core.environment import auto_reset
 from sbmrl.core.game import Info
-from sbmrl.core.learner import Learner, Networks, Opponent, Task, Trainee, scan_minibatches
+from sbmrl.core.learner import Learner, Networks, Opponent, Task, Trainee, scan_minibatches, trainee_of_answers
 from sbmrl.core.options import require_counts, require_ranges
 from sbmrl.core.parts import LearnerKind
 from sbmrl.core.players import MultiLayerPerceptron, Params, with_context
@@ -94,7 +94,8 @@ def build(task: Task, options: FitOptions) -> Trainee:
 
     steps = options.num_environments * options.num_steps
     learner = Learner(init, update, lambda state: state.params, steps)
-    return Trainee(learner, answers, networks=Networks((task.observation_size, *options.hidden, seat.num_outputs)))
+    networks = Networks((task.observation_size, *options.hidden, seat.num_outputs))
+    return trainee_of_answers(task, learner, answers, networks=networks)
 
 
 def check(options: FitOptions, where: str) -> None:

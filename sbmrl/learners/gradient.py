@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import optax
 
 from sbmrl.core.game import Info, Outcome, Profile, Strategy
-from sbmrl.core.learner import Learner, Task, Trainee, answers_of, gradient_norm
+from sbmrl.core.learner import Learner, Task, Trainee, answers_of, gradient_norm, trainee_of_answers
 from sbmrl.core.measures import all_finite
 from sbmrl.core.options import require_counts, require_ranges
 from sbmrl.core.parts import LearnerKind
@@ -134,12 +134,12 @@ def build(task: Task, options: GradientOptions) -> Trainee:
             answer = task.seat.table(answers(params, describe(key, given)))
             return task.payoff({**given, task.role: answer})
 
-        return Trainee(over_leaders(player.init, payoff, optimizer, task.num_leaders), answers)
+        return trainee_of_answers(task, over_leaders(player.init, payoff, optimizer, task.num_leaders), answers)
 
     def strategy(params: Params) -> Strategy:
         return task.seat.table(answers(params, None))
 
-    return Trainee(gradient(player.init, strategy, task.payoff, optimizer), answers)
+    return trainee_of_answers(task, gradient(player.init, strategy, task.payoff, optimizer), answers)
 
 
 def unused(options: Any) -> dict[str, str]:

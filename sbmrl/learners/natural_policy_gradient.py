@@ -37,6 +37,8 @@ class NaturalPolicyGradientOptions(RolloutOptions):
     """γ, discount per step."""
     gae_lambda: float = 0.97
     """λ of generalised advantage estimation."""
+    num_repeats: int = 1
+    """Steps in one update, each on fresh episodes of its own."""
     step_size: float = 0.05
     """δ, twice the mean KL divergence from the old policy to the new one."""
     num_cg_iterations: int = 10
@@ -279,7 +281,13 @@ def natural_policy_gradient(
             **rollouts.told_of_play(trajectory),
         }
 
-    return Learner(init, update, lambda state: state.params, options.num_environments * options.num_steps)
+    def repeat(key: jax.Array, state: NaturalPolicyGradientState, opponent: Opponent):
+        keys = jax.random.split(key, options.num_repeats)
+        state, infos = jax.lax.scan(lambda state, key: update(key, state, opponent), state, keys)
+        return state, jax.tree.map(jnp.mean, infos)
+
+    steps = options.num_repeats * options.num_environments * options.num_steps
+    return Learner(init, repeat if options.num_repeats > 1 else update, lambda state: state.params, steps)
 
 
 def build(task: Task, options: NaturalPolicyGradientOptions) -> Trainee:
@@ -297,7 +305,7 @@ def build(task: Task, options: NaturalPolicyGradientOptions) -> Trainee:
 def check(options: NaturalPolicyGradientOptions, where: str) -> None:
     """Raise `InputError` for a number that is not allowed; `where` is the prefix of the names."""
     rollouts.check_rollouts(options, where)
-    require_counts(options, where, "num_cg_iterations", "value_epochs")
+    require_counts(options, where, "num_cg_iterations", "value_epochs", "num_repeats")
     require_count(options.num_fisher_samples, f"{where}num_fisher_samples", least=0)
     require_positive(options, where, "step_size")
     positive, any_number = (0.0, math.inf), (-math.inf, math.inf)
@@ -312,4 +320,5 @@ NATURAL_POLICY_GRADIENT = PPO._replace(
     options=NaturalPolicyGradientOptions,
     build=build,
     check=check,
+    num_updates=lambda options: math.ceil(rollouts.updates_of_rollouts(options) / options.num_repeats),
 )

@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 
 from sbmrl.core.environment import Environment, auto_reset
-from sbmrl.core.game import Info
-from sbmrl.core.learner import Learner, Networks, Opponent, Phases, Task, Trainee
+from sbmrl.core.game import Acting, Info
+from sbmrl.core.learner import Learner, Networks, Opponent, Phases, Task, Trainee, trainee_of_answers
 from sbmrl.core.options import require_counts, require_ranges
 from sbmrl.core.players import Parametrization, Params, Player, actor_critic, make_actor, with_context
 from sbmrl.core.rollout import Running, Trajectory, rollout
@@ -165,7 +165,11 @@ def trainee(
         (task.observation_size, *options.actor_hidden, task.seat.num_outputs),
         (task.observation_size, *options.critic_hidden, 1),
     )
-    return Trainee(learner, answers, phases, networks)
+    of_function = task.seat.of_function
+    if of_function is None:
+        return trainee_of_answers(task, learner, answers, phases, networks)
+    strategy = lambda params, description: of_function(Acting(params, description, player.module))  # noqa: E731
+    return Trainee(learner, strategy, None, phases, networks)
 
 
 def check_rollouts(options: RolloutOptions, where: str) -> None:

@@ -54,14 +54,14 @@ def contextual(
         num_pretrain_steps: follower updates before play.
         pool_size: random leaders drawn for each update, among which its episodes pick; 0 for a learner that draws them.
     """
-    learner, seat, describe = follower.learner, game.seats[role], game.describe[leader]
+    learner, describe = follower.learner, game.describe[leader]
 
     def adapt(key: jax.Array, state: Any, leaders: Leaders):
         key_pool, key_update = jax.random.split(key)
         return learner.update(key_update, state, pooled(key_pool, leaders, pool_size) if pool_size else leaders)
 
     def respond(state: Any, given: Profile) -> Strategy:
-        return seat.table(follower.answers(learner.params(state), describe(given[leader])))
+        return follower.strategy(learner.params(state), describe(given[leader]))
 
     return Scheme(
         learner.init,

@@ -125,13 +125,16 @@ def build(game: Game, composition: Composition) -> Scheme:
     follower = kind.build(task, options.follower)
 
     def strategy(params: Any) -> Strategy:
-        return task.seat.table(follower.answers(params, None))
+        return follower.strategy(params, None)
 
     steps = (options.num_inner_steps, options.unroll)
     if kind.plays(options.follower):
         return inner_outer(follower.learner, strategy, lambda given: lambda key: given, *steps)
     against = lambda given: lambda answer: {**given, role: answer}  # noqa: E731
-    residual = lambda params, given: _gradient_in_the_outputs(task, follower.answers(params, None), given)  # noqa: E731
+    answers = follower.answers
+    if answers is None:
+        return inner_outer(follower.learner, strategy, against, *steps)
+    residual = lambda params, given: _gradient_in_the_outputs(task, answers(params, None), given)  # noqa: E731
     return inner_outer(follower.learner, strategy, against, *steps, residual)
 
 

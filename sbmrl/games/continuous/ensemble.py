@@ -82,6 +82,20 @@ class EnsembleModel(struct.PyTreeNode):
     normaliser: Normaliser
     network: Network = struct.field(pytree_node=False)
 
+    @property
+    def num_members(self) -> int:
+        """M."""
+        return jax.tree.leaves(self.params)[0].shape[0]
+
+    def predict(self, rules: Rules, key: jax.Array | None, observation: jax.Array, action: jax.Array) -> Prediction:
+        """As `ModelFamily.predict`."""
+        return _predict(rules, key, self, observation, action)
+
+    def loss(self, rules: Rules, transitions: Transitions, valid: jax.Array) -> jax.Array:
+        """As `ModelFamily.loss`."""
+        del rules
+        return _loss(self, transitions, valid)
+
 
 def bounded(log_variance: jax.Array) -> jax.Array:
     """Softly between `LOWEST` and `HIGHEST`, with a gradient everywhere."""

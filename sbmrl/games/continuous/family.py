@@ -12,7 +12,8 @@ from sbmrl.games.continuous.simulator import Rules
 
 LIMIT = 100.0  # in the world's units; imagined states stay within ± this (Rajeswaran et al.'s code)
 
-# A strategy of the model player: a pytree whose parameters have an axis of members M in front.
+# A strategy of the model player: a pytree whose parameters have an axis of members M in front, with `num_members`,
+# `predict(rules, key, observation, action)` and `loss(rules, transitions, valid)`.
 Model = Any
 
 

@@ -44,6 +44,19 @@ class PhysicsModel(struct.PyTreeNode):
     log_physics: Physics
     normaliser: Normaliser
 
+    @property
+    def num_members(self) -> int:
+        """M."""
+        return jax.tree.leaves(self.log_physics)[0].shape[0]
+
+    def predict(self, rules: Rules, key: jax.Array | None, observation: jax.Array, action: jax.Array) -> Prediction:
+        """As `ModelFamily.predict`."""
+        return _predict(rules, key, self, observation, action)
+
+    def loss(self, rules: Rules, transitions: Transitions, valid: jax.Array) -> jax.Array:
+        """As `ModelFamily.loss`."""
+        return _loss(rules, self, transitions, valid)
+
 
 def model_of(simulator: Simulator) -> PhysicsModel:
     """The world itself as a model of one member."""
@@ -71,7 +84,7 @@ def make_physics_family(simulator: Simulator, options: PhysicsOptions) -> ModelF
         return ModelState(PhysicsModel(params, normaliser), optimizer_state)
 
     def fit(key: jax.Array, state: ModelState, replay: Replay, num_new: int) -> tuple[ModelState, Info]:
-        before = loss(state.model, *newest(replay, num_new))
+        before = _loss(rules, state.model, *newest(replay, num_new))
         normaliser = statistics(replay, "absolute")
         objective = _objective(rules, normaliser)
         started = Fitted(state.model.log_physics, state.optimizer_state)
@@ -79,11 +92,12 @@ def make_physics_family(simulator: Simulator, options: PhysicsOptions) -> ModelF
         fresh = ModelState(PhysicsModel(fitted.params, normaliser), fitted.optimizer_state)
         return fresh, info | {"loss_on_new": before}
 
-    def loss(model: PhysicsModel, transitions: Transitions, valid: jax.Array) -> jax.Array:
-        errors = _objective(rules, model.normaliser).errors
-        return jax.vmap(lambda own: masked_mean(errors(own, transitions), valid))(model.log_physics)
+    return ModelFamily(init, fit, lambda *inputs: _predict(rules, *inputs), lambda *inputs: _loss(rules, *inputs))
 
-    return ModelFamily(init, fit, lambda *inputs: _predict(rules, *inputs), loss)
+
+def _loss(rules: Rules, model: PhysicsModel, transitions: Transitions, valid: jax.Array) -> jax.Array:
+    errors = _objective(rules, model.normaliser).errors
+    return jax.vmap(lambda own: masked_mean(errors(own, transitions), valid))(model.log_physics)
 
 
 def _objective(rules: Rules, normaliser: Normaliser) -> Objective:

@@ -1,0 +1,154 @@
+"""Episodes of a policy that is a network: in the real world, and in a model whose members all play side by side."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from sbmrl.core.environment import Environment, Step
+from sbmrl.core.game import Acting
+from sbmrl.core.players import with_context
+from sbmrl.games.continuous.family import Model
+from sbmrl.games.continuous.replay import Transitions, encode_action
+from sbmrl.games.continuous.simulator import Box, Simulator, to_box
+
+Act = Callable[[jax.Array, jax.Array], jax.Array]  # (key, observation [..., D]) -> what the player answers
+
+
+class EpisodeState(NamedTuple):
+    """Where an episode stands: what is seen `[D]`, and the decisions made so far `[]`."""
+
+    observation: jax.Array
+    time: jax.Array
+
+
+def sampled(policy: Acting) -> Act:
+    """The policy as it learns: its answers drawn."""
+
+    def act(key: jax.Array, observation: jax.Array) -> jax.Array:
+        return _distribution(policy, observation).sample(seed=key)
+
+    return act
+
+
+def meant(policy: Acting) -> Act:
+    """The policy as it is evaluated: its mean, or its best action."""
+    return lambda key, observation: _distribution(policy, observation).mode()
+
+
+def _distribution(policy: Acting, observation: jax.Array):
+    if policy.description is not None:
+        observation = with_context(policy.description, observation)
+    module: nn.Module = policy.module
+    return module.apply(policy.params, observation, method="distribution")
+
+
+def at_random(simulator: Simulator, noise: jax.typing.ArrayLike) -> Act:
+    """Gaussian actions around the middle of the range, of the given spread; of numbered actions each alike."""
+    actions = simulator.rules.actions
+
+    def act(key: jax.Array, observation: jax.Array) -> jax.Array:
+        if isinstance(actions, Box):
+            return noise * jax.random.normal(key, (*observation.shape[:-1], len(actions.low)))
+        return jax.random.randint(key, observation.shape[:-1], 0, actions.num)
+
+    return act
+
+
+def as_action(simulator: Simulator, answer: jax.Array) -> jax.Array:
+    """What a player answers, as an action of the world."""
+    actions = simulator.rules.actions
+    return to_box(actions, answer) if isinstance(actions, Box) else answer
+
+
+def real_environment(simulator: Simulator) -> Environment:
+    """The world; it ends by its rules, or is cut at its horizon."""
+    rules, physics = simulator.rules, simulator.physics
+
+    def reset(key: jax.Array) -> tuple[jax.Array, EpisodeState]:
+        observation = rules.start(key, physics)
+        return observation, EpisodeState(observation, jnp.int32(0))
+
+    def step(key: jax.Array, state: EpisodeState, answer: jax.Array) -> Step:
+        action = as_action(simulator, answer)
+        return _judged(simulator, state, action, rules.step(key, physics, state.observation, action))
+
+    return Environment(reset, step)
+
+
+def _judged(simulator: Simulator, state: EpisodeState, action: jax.Array, following: jax.Array) -> Step:
+    """A step that leads to `following`, with the world's own reward and end."""
+    rules, physics = simulator.rules, simulator.physics
+    reward = rules.reward(physics, state.observation, action, following)
+    terminated = rules.terminated(physics, following)
+    new = EpisodeState(following, state.time + 1)
+    truncated = (new.time >= simulator.horizon) & ~terminated
+    return following, new, reward, terminated, truncated, {}
+
+
+def imagined_environment(simulator: Simulator, model: Model, propagation: str) -> Environment:
+    """The world whose steps a model makes. Of E episodes played at once the first E/M are in the first member, and so on.
+
+    One by one an episode is in the first member.
+    """
+    world = real_environment(simulator)
+    rules, num_members = simulator.rules, model.num_members
+
+    def step(key: jax.Array, state: EpisodeState, answer: jax.Array) -> Step:
+        one = jax.tree.map(lambda x: x[None], (state, answer))
+        return jax.tree.map(lambda x: x[0], step_many(key[None], *one))
+
+    def step_many(keys: jax.Array, state: EpisodeState, answer: jax.Array) -> Step:
+        action = jax.vmap(lambda answer: as_action(simulator, answer))(answer)
+        key, num = keys[0], action.shape[0]
+        shift = jax.random.randint(key, (), 0, num) if propagation == "random" else 0
+        observation, moved = (jnp.roll(x, shift, axis=0) for x in (state.observation, action))
+        members = min(num_members, num)
+        by_member = jax.tree.map(lambda x: x.reshape(members, -1, *x.shape[1:]), (observation, moved))
+        following = model.predict(rules, jax.random.fold_in(key, 1), *by_member).observation
+        following = jnp.roll(following.reshape(num, -1), -shift, axis=0)
+        return jax.vmap(lambda *own: _judged(simulator, *own))(state, action, following)
+
+    return Environment(world.reset, step, step_many=step_many)
+
+
+class Played(NamedTuple):
+    """Episodes of the real world: `transitions` `[N·T, ...]`, those that were made `[N·T]` bool, `returns` `[N]`."""
+
+    transitions: Transitions
+    valid: jax.Array
+    returns: jax.Array
+
+
+def play(key: jax.Array, environment: Environment, simulator: Simulator, act: Act, num_episodes: int) -> Played:
+    """Whole episodes side by side; behind an end nothing is paid."""
+    key_start, key_steps = jax.random.split(key)
+    return play_from(
+        key_steps, environment, simulator, act, jax.vmap(environment.reset)(jax.random.split(key_start, num_episodes))
+    )
+
+
+def play_from(key: jax.Array, environment: Environment, simulator: Simulator, act: Act, start) -> Played:
+    """The same from given starts: (observation `[N, D]`, states)."""
+    num_episodes = start[0].shape[0]
+    step_many = environment.step_many or jax.vmap(environment.step)
+
+    def step(carry, key: jax.Array):
+        observation, state, alive, total = carry
+        key_act, key_step = jax.random.split(key)
+        answer = act(key_act, observation)
+        following, state, reward, terminated, truncated, _ = step_many(
+            jax.random.split(key_step, num_episodes), state, answer
+        )
+        action = jax.vmap(lambda answer: as_action(simulator, answer))(answer)
+        row = Transitions(observation, encode_action(simulator.rules.actions, action), following)
+        total = total + jnp.where(alive, reward, 0.0)
+        return (following, state, alive & ~(terminated | truncated), total), (row, alive)
+
+    carry = (*start, jnp.ones(num_episodes, bool), jnp.zeros(num_episodes))
+    (*_, total), (rows, valid) = jax.lax.scan(step, carry, jax.random.split(key, simulator.horizon))
+    # Episode by episode: what is overwritten first is the oldest episode, from its beginning.
+    flat = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1).reshape(-1, *x.shape[2:]), (rows, valid))
+    return Played(*flat, total)

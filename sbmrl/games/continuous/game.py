@@ -1,0 +1,73 @@
+"""The practical game of model-based RL in a simulated world (Rajeswaran, Mordatch & Kumar 2020).
+
+A policy's strategy is its network as a function, a model's its members with their parameters. The data of all policies so
+far are kept, so this is the practical game and not the literal one, in which a model fits the data of its own policy alone.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from sbmrl.core.environment import Environment
+from sbmrl.core.formulation import Formulation, Role
+from sbmrl.core.game import Collector, Game, Payoff, Profile, function_seat
+from sbmrl.games.continuous.episodes import at_random, imagined_environment, play, real_environment, sampled
+from sbmrl.games.continuous.measures import make_measures
+from sbmrl.games.continuous.options import ContinuousOptions
+from sbmrl.games.continuous.physics import model_of
+from sbmrl.games.continuous.replay import action_size, empty, write
+from sbmrl.games.continuous.simulator import Box, Simulator
+
+
+def _collector(simulator: Simulator, options: ContinuousOptions, after_follower: bool) -> Collector:
+    rules, world = simulator.rules, real_environment(simulator)
+
+    def init(key: jax.Array) -> Profile:
+        replay = empty(options.buffer_size, rules.observation_size, action_size(rules.actions))
+        act = at_random(simulator, options.initial_noise)
+        return {"data": write(replay, *play(key, world, simulator, act, options.num_initial_episodes)[:2])}
+
+    def update(key: jax.Array, data: Profile, profile: Profile) -> Profile:
+        played = play(key, world, simulator, sampled(profile["policy"]), options.num_new_episodes)
+        return {"data": write(data["data"], played.transitions, played.valid)}
+
+    return Collector(init, update, after_follower)
+
+
+def continuous_game(simulator: Simulator, formulation: Formulation, options: ContinuousOptions) -> Game:
+    """The game on `simulator`: the policy learns in the model, the model from all data so far."""
+    rules = simulator.rules
+    box = isinstance(rules.actions, Box)
+    seats = {
+        "policy": function_seat(
+            rules.observation_size, action_size(rules.actions), "gaussian" if box else "categorical"
+        ),
+        "model": function_seat(rules.observation_size + action_size(rules.actions), rules.observation_size, "gaussian"),
+    }
+
+    def problem(formulation: Formulation, role: Role):
+        assert role == "policy"
+
+        def build(profile: Profile) -> Environment:
+            return imagined_environment(simulator, profile["model"], options.propagation)
+
+        return build
+
+    def not_exact(profile: Profile) -> jax.Array:
+        """There is no closed form; a learner of exact payoffs is refused."""
+        raise TypeError("payoffs of simulated worlds are sampled")
+
+    both = ("policy", "model")
+    return Game(
+        simulator,
+        simulator.horizon,
+        seats=seats,
+        payoffs={name: Payoff(not_exact, (), name) for name in ("model_return", "data_fit")},
+        priors={"policy": lambda key: None, "model": lambda key: model_of(simulator)},
+        heard=dict.fromkeys(both, lambda key, strategy: strategy),
+        describe=dict.fromkeys(both, lambda strategy: jnp.zeros(0)),
+        played=dict.fromkeys(both, lambda strategy: strategy),
+        starts={role: {} for role in both},
+        measures=lambda formulation: make_measures(simulator, formulation, options),
+        collector=_collector(simulator, options, after_follower=formulation.follower == "policy"),
+        problem=problem,
+    )

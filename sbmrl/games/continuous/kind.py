@@ -1,0 +1,93 @@
+"""Model-based RL in simulated worlds as one part: its worlds, presets and checks."""
+
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+
+from sbmrl.core.files import read_fields
+from sbmrl.core.formulation import FormulationRow
+from sbmrl.core.options import require_counts, require_positive
+from sbmrl.core.parts import Composition, GameDisplay, GameKind
+from sbmrl.errors import InputError, require
+from sbmrl.games.continuous.catalogue import WORLDS, make_simulator, summaries
+from sbmrl.games.continuous.game import continuous_game
+from sbmrl.games.continuous.options import ContinuousOptions
+from sbmrl.games.continuous.presets import ENV, PRESETS
+from sbmrl.games.continuous.simulator import Simulator
+from sbmrl.schemes.inner_outer import INNER_OUTER
+
+
+def _make_world(name: str, row: FormulationRow) -> Simulator:
+    del row  # who leads does not change the world
+    return make_simulator(name)
+
+
+def _knows(env: str) -> bool:
+    return env in WORLDS or env.startswith(("gymnax:", "corridor"))
+
+
+def _world_fields(world: Simulator) -> dict[str, Any]:
+    return {"name": world.name, "physics": {name: float(value) for name, value in world.physics.items()}}
+
+
+def _world_of_fields(path: Path) -> Simulator:
+    fields = read_fields(path, "a simulated world", ("name", "physics"), ())
+    world = make_simulator(str(fields["name"]))
+    return world.replace(physics={name: jnp.float32(value) for name, value in fields["physics"].items()})
+
+
+def _check(composition: Composition) -> None:
+    """The two practical games, each side by the learner that can play it."""
+    options, row, follower = composition.experiment.game, composition.row, composition.follower
+    require_counts(options, "", "num_initial_episodes", "num_new_episodes", "buffer_size", "num_test_episodes")
+    require_positive(options, "", "initial_noise")
+    wants = {*composition.formulation.leader_wants, *composition.formulation.follower_wants}
+    if wants != {"model_return", "data_fit"}:
+        raise InputError(f"formulation: must be pal or mal in a simulated world, got {row.name}")
+    fits = composition.scheme is INNER_OUTER and composition.experiment.scheme.unroll == 0
+    require(fits, "scheme", "must be inner_outer with unroll = 0 in a simulated world", composition.scheme.name)
+    by = {row.leader: composition.leader, row.follower: follower}
+    for role, needs_ensemble in (("model", True), ("policy", False)):
+        learner = by[role]
+        where = "leader" if row.leader == role else "follower"
+        proper = learner is not None and (learner.kind != "") == needs_ensemble and (needs_ensemble or learner.heard)
+        allowed = "must learn by ensemble" if needs_ensemble else "must learn by a policy gradient"
+        require(bool(proper), where, f"{allowed}, as the {role} of a simulated world", getattr(learner, "name", "none"))
+
+
+def _unused(composition: Composition) -> dict[str, str]:
+    """Players known as functions are asked nothing."""
+    del composition
+    return {"response": "in simulated worlds, where a policy learns as it draws and is evaluated by its mean"}
+
+
+def _display() -> GameDisplay:
+    return GameDisplay(
+        returns="of each seed's mean policy in the true world, over starts that are the same for all",
+        responds="unknown in simulated worlds",
+    )
+
+
+CONTINUOUS = GameKind(
+    name="continuous",
+    summary="model-based RL in simulated worlds: neural models and policies, data that are kept",
+    world=Simulator,
+    what="a simulated world",
+    worlds=summaries,
+    make_world=_make_world,
+    world_fields=_world_fields,
+    world_fields=_world_fields,
+    world_of_fields=_world_of_fields,
+    make_game=continuous_game,
+    env=ENV,
+    family="model_based",
+    options=ContinuousOptions,
+    knows=_knows,
+    presets=PRESETS,
+    check=_check,
+    unused=_unused,
+    starts=(),
+    predictions=frozenset({"data_fit"}),
+    display=_display,
+)
