@@ -9,6 +9,7 @@ product each. The squared head has the loss mean (f − y)², y the normalised d
 """
 
 import dataclasses
+import functools
 from typing import Literal, NamedTuple
 
 import jax
@@ -176,7 +177,7 @@ def _predict(
 ) -> Prediction:
     inputs = inputs_of(model.normaliser, observation, encode_action(rules.actions, action))
     with jax.default_matmul_precision("float32"):
-        target, log_variance = jax.vmap(outputs_of, (None, 0, 0))(model.network, model.params, inputs)
+        target, log_variance = jax.vmap(functools.partial(outputs_of, model.network))(model.params, inputs)
     if key is not None and log_variance is not None:
         target += jnp.exp(log_variance / 2) * jax.random.normal(key, target.shape)
     return make_possible(rules, following_of(model.normaliser, observation, target))

@@ -224,6 +224,14 @@ def test_models_are_strategies_in_a_carry_and_a_member_is_one_by_itself():
     close(family.predict(None, alone, observation[:1], action[:1]).observation[0], together[1])
 
 
+def test_without_a_holdout_members_are_judged_by_all_that_is_filled():
+    family, key = make_ensemble(RULES, dataclasses.replace(SMALL, holdout_every=0)), jax.random.key(0)
+    replay = linear_replay(0)
+    half = replay._replace(count=jnp.int32(100))
+    state, info = family.fit(key, family.init(key), half, 10)
+    close(info["holdout_loss"], family.loss(state.model, replay.transitions, jnp.arange(200) < 100))
+
+
 def test_the_normaliser_can_be_kept():
     family, key = make_ensemble(RULES, dataclasses.replace(SMALL, renormalise=False)), jax.random.key(0)
     state, _ = family.fit(key, family.init(key), linear_replay(0), 10)
