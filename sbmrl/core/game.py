@@ -1,8 +1,8 @@
 """What a game is: roles with seats, strategies, payoffs and measures. Knows no concrete game.
 
-A *strategy* is what the other side can see of a player, an array or a function; a *profile* is one for each role. A *seat* is the
-game as one role plays it while the other's strategy is fixed. A kind of game is a package below `sbmrl.games`, or a
-user's own file, that builds a `Game` from a world.
+A *strategy* is what the other side can see of a player, an array or a function; a *profile* is one for each role. A
+*seat* is the game as one role plays it while the other's strategy is fixed. A kind of game is a package below
+`sbmrl.games`, or a user's own file, that builds a `Game` from a world.
 """
 
 from collections.abc import Callable, Mapping
@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from flax import struct
 
+from sbmrl.core.distributions import Distribution
 from sbmrl.core.environment import Environment
 from sbmrl.core.formulation import Formulation, Role
 
@@ -40,6 +41,13 @@ class Acting(struct.PyTreeNode):
     params: Any
     description: jax.Array | None
     module: nn.Module = struct.field(pytree_node=False)
+
+    def distribution(self, observation: jax.Array) -> Distribution:
+        """Of its answers to `[..., D]`."""
+        if self.description is not None:
+            shape = (*observation.shape[:-1], self.description.shape[-1])
+            observation = jnp.concatenate([jnp.broadcast_to(self.description, shape), observation], axis=-1)
+        return self.module.apply(self.params, observation, method="distribution")
 
 
 class Payoff(NamedTuple):

@@ -50,7 +50,8 @@ def make_row(
     head = results.row(0, named=True)
     display, row = kind.display(), registry.formulation(head["formulation"])
     published = display.published(head)
-    best_responding = int((finite[_GAPS[_judged_at(head)]] <= FOLLOWER_TOLERANCE).sum())
+    gaps = finite[_GAPS[_judged_at(head)]].fill_nan(None).drop_nulls()  # NaN where nobody knows the best response
+    best_responding = int((gaps <= FOLLOWER_TOLERANCE).sum())
     told = ("formulation", "scheme", "learner", "env", *kind.columns(kind.options_of(row)()))
     found = {
         "kind": kind.name,
@@ -65,7 +66,7 @@ def make_row(
         "optimal_return": number(head["optimal_return"]),
         "fraction_fooled": bounds_of(fraction_interval(int(finite["fooled"].sum()), count)),
         "fraction_optimal": bounds_of(fraction_interval(int(finite["optimal"].sum()), count)),
-        "fraction_follower_best_responds": bounds_of(fraction_interval(best_responding, count)),
+        "fraction_follower_best_responds": bounds_of(fraction_interval(best_responding, len(gaps))),
         "num_unconverged": int((finite["residual"].fill_nan(0.0) > RESIDUAL_TOLERANCE).sum()),
         **display.measured(finite),
         "seconds": round(seconds, 1),

@@ -55,7 +55,7 @@ class Cell(NamedTuple):
     """
 
     metrics: Mapping[str, np.ndarray]
-    profile: Mapping[str, np.ndarray]
+    profile: Mapping[str, Any]
     state: Any
     curves: list[Progress]
 

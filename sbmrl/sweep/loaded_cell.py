@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from sbmrl.core.experiment import Experiment, compose
-from sbmrl.core.game import Game, at_time
+from sbmrl.core.game import Acting, Game, at_time
 from sbmrl.core.parts import World
 from sbmrl.core.stackelberg import GameState
 from sbmrl.errors import InputError, require, require_known
@@ -31,15 +31,15 @@ class Agent:
     Attributes:
         experiment: its configuration.
         world: the true world.
-        profile: role -> the evaluated strategy, as its kind of game has it: in model-based RL "policy" `[(T,) S, A]`
-            and "model" `[S, A, S]`; T where it was planned with a clock.
+        profile: role -> the evaluated strategy, as its kind of game has it: in model-based RL on tables "policy"
+            `[(T,) S, A]` and "model" `[S, A, S]`, T where it was planned with a clock; in simulated worlds functions.
         params: {"leader": …, "follower": …} trained parameters, as flax or plain tables have them.
         results: the run's row of the results.
     """
 
     experiment: Experiment
     world: World
-    profile: Mapping[str, jax.Array]
+    profile: Mapping[str, Any]
     params: Mapping[str, Any]
     results: Mapping[str, Any]
 
@@ -53,19 +53,25 @@ class Agent:
         """The roles that answer by actions, the leader first."""
         formulation = compose(self.experiment).formulation
         roles = (formulation.leader, formulation.follower)
-        return [role for role in roles if self.game.seats[role].head == "categorical"]
+        functions = {role for role in roles if isinstance(self.profile[role], Acting)}
+        return [role for role in roles if role in functions or self.game.seats[role].head == "categorical"]
 
     def act(
         self, key: jax.Array, state: jax.Array | int, time: jax.Array | int = 0, role: str | None = None
     ) -> jax.Array:
         """`[]` an action in `state` (where a player sees less, of what it sees), `time` decisions in; pure.
 
+        Of a player that is a function `state` is an observation `[D]`, and the answer is as its network gives it.
+
         Raises:
             InputError: `role` is none of the run's that acts.
         """
         role = role or self.acting[0]
         require_known(role, "role", self.acting)
-        return jax.random.categorical(key, jnp.log(at_time(self.profile[role], time)[state]))
+        strategy = self.profile[role]
+        if isinstance(strategy, Acting):
+            return strategy.distribution(jnp.asarray(state)).sample(seed=key)
+        return jax.random.categorical(key, jnp.log(at_time(strategy, time)[state]))
 
     def play(self, key: jax.Array, num_episodes: int) -> jax.Array:
         """`[num_episodes]` undiscounted returns in the true world: the policy's, or the leader's."""
@@ -172,7 +178,7 @@ class LoadedCell:
         """What the finished chunks took: "compile" and "run"."""
         return store.seconds_of([path for path, _ in self._chunks("chunk.json")])
 
-    def profile(self, run: int) -> dict[str, jax.Array]:
+    def profile(self, run: int) -> dict[str, Any]:
         """Role -> the evaluated strategy of a run, by its row of the results.
 
         Raises:
@@ -180,7 +186,12 @@ class LoadedCell:
         """
         path, own = self._chunk_of(run, "profiles.npz")
         with np.load(path / "profiles.npz") as arrays:
-            return {role: jnp.asarray(arrays[role][own]) for role in arrays.files}
+            found = {name: jnp.asarray(arrays[name][own]) for name in arrays.files}
+        if not any("/" in name for name in found):
+            return found
+        program, key = make_program(self.experiment, self.world), jax.random.key(0)
+        like = jax.eval_shape(program.finish, key, traced_values(self.experiment), self._like()).profile
+        return {role: _unflat(role, strategy, found) for role, strategy in like.items()}
 
     def states(self) -> Iterator[LoadedState]:
         """The trained states, chunk by chunk.
@@ -254,6 +265,14 @@ class LoadedCell:
         except Exception as error:  # orbax and tensorstore raise many kinds for a state of another shape
             reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
             raise InputError(f"{path}: cannot be restored ({reason})") from error
+
+
+def _unflat(role: str, like: Any, found: Mapping[str, jax.Array]) -> Any:
+    """The inverse of how a chunk's files keep a strategy."""
+    if role in found:
+        return found[role]
+    tree = jax.tree.structure(like)
+    return jax.tree.unflatten(tree, [found[f"{role}/{i}"] for i in range(tree.num_leaves)])
 
 
 def _require_good(chunk: Path, needed: str | None) -> None:

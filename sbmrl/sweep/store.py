@@ -174,6 +174,16 @@ def chunk_size(directory: Path, start: int, warn: Callable[[str], None]) -> int:
     return 0
 
 
+def _flat(profile: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Role -> array `[N, ...]`, or role/0, role/1, … for the leaves of a strategy that is a pytree."""
+    found = {}
+    for role, strategy in profile.items():
+        leaves = jax.tree.leaves(strategy)
+        whole = len(leaves) == 1 and leaves[0] is strategy
+        found |= {role: strategy} if whole else {f"{role}/{i}": leaf for i, leaf in enumerate(leaves)}
+    return found
+
+
 def save_chunk(
     directory: Path,
     start: int,
@@ -199,7 +209,7 @@ def save_chunk(
         remove(temporary)
         temporary.mkdir(parents=True)
         results_frame(finished, runs, cell, world).write_parquet(temporary / "results.parquet")
-        np.savez(temporary / "profiles.npz", allow_pickle=False, **finished.profile)
+        np.savez(temporary / "profiles.npz", allow_pickle=False, **_flat(finished.profile))
         write_json(temporary / "chunk.json", Chunk(len(runs), width, dict(seconds))._asdict())
         metrics_frame(finished.curves, runs).write_parquet(temporary / "metrics.parquet")
 

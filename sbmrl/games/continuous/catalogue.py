@@ -69,6 +69,7 @@ def known_returns(name: str) -> Known:
     Raises:
         InputError: the optimum of the world is not known.
     """
+    require_known("corridor" if _CORRIDOR.fullmatch(name) else name, "env", WORLDS)
     known = WORLDS["corridor" if _CORRIDOR.fullmatch(name) else name].known
     if known is None:
         judged = [other for other, row in WORLDS.items() if row.known is not None]

@@ -3,13 +3,11 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from sbmrl.core.environment import Environment, Step
 from sbmrl.core.game import Acting
-from sbmrl.core.players import with_context
 from sbmrl.games.continuous.family import Model
 from sbmrl.games.continuous.replay import Transitions, encode_action
 from sbmrl.games.continuous.simulator import Box, Simulator, to_box
@@ -28,21 +26,14 @@ def sampled(policy: Acting) -> Act:
     """The policy as it learns: its answers drawn."""
 
     def act(key: jax.Array, observation: jax.Array) -> jax.Array:
-        return _distribution(policy, observation).sample(seed=key)
+        return policy.distribution(observation).sample(seed=key)
 
     return act
 
 
 def meant(policy: Acting) -> Act:
     """The policy as it is evaluated: its mean, or its best action."""
-    return lambda key, observation: _distribution(policy, observation).mode()
-
-
-def _distribution(policy: Acting, observation: jax.Array):
-    if policy.description is not None:
-        observation = with_context(policy.description, observation)
-    module: nn.Module = policy.module
-    return module.apply(policy.params, observation, method="distribution")
+    return lambda key, observation: policy.distribution(observation).mode()
 
 
 def at_random(simulator: Simulator, noise: jax.typing.ArrayLike) -> Act:
@@ -51,7 +42,7 @@ def at_random(simulator: Simulator, noise: jax.typing.ArrayLike) -> Act:
 
     def act(key: jax.Array, observation: jax.Array) -> jax.Array:
         if isinstance(actions, Box):
-            return noise * jax.random.normal(key, (*observation.shape[:-1], len(actions.low)))
+            return jnp.asarray(noise) * jax.random.normal(key, (*observation.shape[:-1], len(actions.low)))
         return jax.random.randint(key, observation.shape[:-1], 0, actions.num)
 
     return act
@@ -89,7 +80,7 @@ def _judged(simulator: Simulator, state: EpisodeState, action: jax.Array, follow
 
 
 def imagined_environment(simulator: Simulator, model: Model, propagation: str) -> Environment:
-    """The world whose steps a model makes. Of E episodes played at once the first E/M are in the first member, and so on.
+    """The world whose steps a model makes. Of E episodes at once the first E/M are in the first member, and so on.
 
     One by one an episode is in the first member.
     """
@@ -150,5 +141,5 @@ def play_from(key: jax.Array, environment: Environment, simulator: Simulator, ac
     carry = (*start, jnp.ones(num_episodes, bool), jnp.zeros(num_episodes))
     (*_, total), (rows, valid) = jax.lax.scan(step, carry, jax.random.split(key, simulator.horizon))
     # Episode by episode: what is overwritten first is the oldest episode, from its beginning.
-    flat = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1).reshape(-1, *x.shape[2:]), (rows, valid))
-    return Played(*flat, total)
+    rows, valid = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1).reshape(-1, *x.shape[2:]), (rows, valid))
+    return Played(rows, valid, total)

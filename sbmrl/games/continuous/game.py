@@ -1,7 +1,8 @@
 """The practical game of model-based RL in a simulated world (Rajeswaran, Mordatch & Kumar 2020).
 
-A policy's strategy is its network as a function, a model's its members with their parameters. The data of all policies so
-far are kept, so this is the practical game and not the literal one, in which a model fits the data of its own policy alone.
+A policy's strategy is its network as a function, a model's its members with their parameters. The data of all policies
+so far are kept. So this is the practical game and not the literal one, in which a model fits the data of its own policy
+alone.
 """
 
 import jax

@@ -10,7 +10,7 @@ from sbmrl.core.formulation import FormulationRow
 from sbmrl.core.options import require_counts, require_positive
 from sbmrl.core.parts import Composition, GameDisplay, GameKind
 from sbmrl.errors import InputError, require
-from sbmrl.games.continuous.catalogue import WORLDS, make_simulator, summaries
+from sbmrl.games.continuous.catalogue import WORLDS, known_returns, make_simulator, summaries
 from sbmrl.games.continuous.game import continuous_game
 from sbmrl.games.continuous.options import ContinuousOptions
 from sbmrl.games.continuous.presets import ENV, PRESETS
@@ -42,11 +42,19 @@ def _check(composition: Composition) -> None:
     options, row, follower = composition.experiment.game, composition.row, composition.follower
     require_counts(options, "", "num_initial_episodes", "num_new_episodes", "buffer_size", "num_test_episodes")
     require_positive(options, "", "initial_noise")
+    known_returns(composition.experiment.env)
     wants = {*composition.formulation.leader_wants, *composition.formulation.follower_wants}
     if wants != {"model_return", "data_fit"}:
         raise InputError(f"formulation: must be pal or mal in a simulated world, got {row.name}")
-    fits = composition.scheme is INNER_OUTER and composition.experiment.scheme.unroll == 0
-    require(fits, "scheme", "must be inner_outer with unroll = 0 in a simulated world", composition.scheme.name)
+    scheme = composition.experiment.scheme
+    inner = composition.scheme is INNER_OUTER
+    require(inner, "scheme", "must be inner_outer in a simulated world", composition.scheme.name)
+    require(
+        scheme.unroll == 0,
+        "unroll",
+        "must be 0 in a simulated world, whose players are not looked through",
+        scheme.unroll,
+    )
     by = {row.leader: composition.leader, row.follower: follower}
     for role, needs_ensemble in (("model", True), ("policy", False)):
         learner = by[role]
@@ -63,10 +71,9 @@ def _unused(composition: Composition) -> dict[str, str]:
 
 
 def _display() -> GameDisplay:
-    return GameDisplay(
-        returns="of each seed's mean policy in the true world, over starts that are the same for all",
-        responds="unknown in simulated worlds",
-    )
+    from sbmrl.games.continuous.display import DISPLAY  # here, so that a run does not wait for matplotlib
+
+    return DISPLAY
 
 
 CONTINUOUS = GameKind(
@@ -76,7 +83,6 @@ CONTINUOUS = GameKind(
     what="a simulated world",
     worlds=summaries,
     make_world=_make_world,
-    world_fields=_world_fields,
     world_fields=_world_fields,
     world_of_fields=_world_of_fields,
     make_game=continuous_game,

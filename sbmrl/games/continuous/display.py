@@ -1,0 +1,46 @@
+"""What tables and reports show of simulated worlds alone."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from sbmrl.core.parts import GameDisplay
+from sbmrl.display.tables import median
+
+Row = Mapping[str, Any]
+
+
+def _told(rows: Sequence[Row]) -> str:
+    del rows
+    return "practical (the data of all policies are kept), "
+
+
+def _measured(finite: pl.DataFrame) -> dict[str, Any]:
+    """Medians over the seeds: real steps, and what a fooled run is told by."""
+    own, wide = -finite["fit"].to_numpy(), -finite["random_fit"].to_numpy()
+    gap = finite["model_return"].to_numpy() - finite["exact_return"].to_numpy()
+    numbers = {"real_steps": finite["real_steps"].to_numpy(), "own_loss": own, "wide_loss": wide, "model_gap": gap}
+    return {name: median(values) for name, values in numbers.items()}
+
+
+def _lines(rows: Sequence[Row]) -> list[str]:
+    def text(value: float | None) -> str:
+        return "–" if value is None else f"{value:.2g}"
+
+    return [
+        f"{row['title']}: {row['real_steps'] or 0:,.0f} real steps; the model's loss on new data "
+        f"{text(row['own_loss'])}, on the data of random actions {text(row['wide_loss'])}; return in the model minus "
+        f"return in the world {text(row['model_gap'])}"
+        for row in rows
+    ]
+
+
+DISPLAY = GameDisplay(
+    returns="of each seed's mean policy in the true world, over starts that are the same for all",
+    baseline="the uniform policy (and only where the model's loss is small on new data and 10 times larger elsewhere)",
+    responds="nobody knows in simulated worlds",
+    told=_told,
+    measured=_measured,
+    lines=_lines,
+)

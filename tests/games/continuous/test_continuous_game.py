@@ -1,0 +1,163 @@
+"""The practical game in simulated worlds: played by both leaders, counted, kept on disk, and what is refused."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import sbmrl
+from sbmrl import InputError, make_train, preset
+from sbmrl.cli import main
+from sbmrl.core.environment import auto_reset
+from sbmrl.core.experiment import compose
+from sbmrl.core.rollout import rollout, start
+from sbmrl.experiment.checks import check
+from sbmrl.experiment.solver import world_of
+from sbmrl.games.continuous.catalogue import known_returns, make_simulator
+from sbmrl.games.continuous.episodes import imagined_environment, play, real_environment
+from sbmrl.games.continuous.measures import LARGE_RATIO, SMALL_LOSS
+from sbmrl.games.continuous.physics import model_of
+
+WORLD = "corridor"
+POLICY = {
+    "num_environments": 8,
+    "num_steps": 50,
+    "actor_hidden": (8,),
+    "critic_hidden": (8,),
+    "value_minibatch_size": 40,
+    "num_fisher_samples": 16,
+}
+MODEL = {"hidden": (8,), "num_epochs": 2, "minibatch_size": 32}
+GAME = {"buffer_size": 500, "num_initial_episodes": 2, "num_new_episodes": 1, "num_test_episodes": 4}
+
+
+def small(formulation, **changes):
+    """Two records of a step each."""
+    leads = formulation == "pal"
+    policy, model = ("leader", "follower") if leads else ("follower", "leader")
+    sizes = {f"{policy}__{name}": value for name, value in POLICY.items()}
+    sizes |= {f"{model}__{name}": value for name, value in MODEL.items()}
+    sizes |= {"leader__total_steps": 2 * 10 * 400} if leads else {"leader__num_updates": 2, "num_inner_steps": 2}
+    return preset("small", formulation, env=WORLD).replace(**sizes, **GAME, num_records=2, **changes)
+
+
+@pytest.fixture(scope="module", params=["pal", "mal"])
+def trained(request):
+    result = jax.jit(jax.vmap(make_train(small(request.param))))(jax.random.split(jax.random.key(0), 2))
+    return request.param, result
+
+
+def test_both_leaders_play_and_count_their_real_steps(trained):
+    name, result = trained
+    metrics = result.final.metrics
+    assert bool(metrics["finite"].all())
+    assert {"policy", "model"} == set(result.final.profile)
+    curves = result.curves["play"]
+    first = float(curves["real_steps"][0, 0])
+    assert 2 < first <= 3 * 50  # two episodes to begin with and one more; some leave the corridor early
+    assert float(curves["real_steps"][0, 1]) > first
+    assert np.isfinite(curves["model_return"]).all()
+    follower = {"pal": "follower_holdout_loss", "mal": "follower_kl"}[name]
+    assert np.isfinite(curves[follower]).all()
+    assert np.isnan(metrics["follower_gap"]).all()  # nobody knows
+
+
+def test_a_seed_is_the_same_alone():
+    run = make_train(small("mal", num_inner_steps=1))
+    keys = jax.random.split(jax.random.key(0), 2)
+    together, alone = jax.jit(jax.vmap(run))(keys), jax.jit(jax.vmap(run))(keys[1:])
+    both = (one.curves["play"]["loss_on_new"][-1] for one in (together, alone))
+    np.testing.assert_allclose(*both, rtol=1e-3)
+
+
+def test_the_true_physics_as_a_model_is_the_world():
+    world = make_simulator("gymnax:Pendulum-v1")
+    model = jax.tree.map(lambda x: jnp.concatenate([x, x]), model_of(world).log_physics)
+    model = model_of(world).replace(log_physics=model)  # two members, both true
+    act = lambda key, observation: 0.3 * jnp.sin(7.0 * observation[..., :1])  # noqa: E731
+    real = play(jax.random.key(0), real_environment(world), world, act, 4)
+    for propagation in ("fixed", "random"):
+        imagined = play(jax.random.key(0), imagined_environment(world, model, propagation), world, act, 4)
+        np.testing.assert_allclose(imagined.returns, real.returns, rtol=1e-3)
+        np.testing.assert_allclose(imagined.transitions.action, real.transitions.action, atol=0.05)
+
+
+def test_steps_of_many_episodes_are_those_of_each():
+    world = real_environment(make_simulator("gymnax:CartPole-v1"))
+    many = world._replace(step_many=jax.vmap(world.step))
+    answer = lambda key, observation: (observation[:, 2] > 0).astype(jnp.int32)  # noqa: E731
+    found = []
+    for environment in (world, many):
+        running = start(jax.random.key(0), environment, 3)
+        found.append(rollout(jax.random.key(1), auto_reset(environment), answer, running, 120)[1])
+    assert bool(found[0].terminated.any())
+    for one, other in zip(jax.tree.leaves(found[0]), jax.tree.leaves(found[1]), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+
+
+def test_fooled_is_said_of_a_model_that_is_right_only_where_its_policy_goes():
+    experiment = small("mal")
+    world = world_of(experiment)
+    game = compose(experiment).kind.make_game(world, compose(experiment).formulation, experiment.game)
+    judge = game.measures(compose(experiment).formulation).verdict
+    profile: dict = {}
+
+    def fooled(exact_return, own, wide):
+        metrics = {
+            "exact_return": jnp.float32(exact_return),
+            "fit": -jnp.float32(own),
+            "random_fit": -jnp.float32(wide),
+        }
+        return bool(judge(profile, metrics, lambda strategy: profile)["fooled"])
+
+    assert fooled(1.0, SMALL_LOSS / 2, LARGE_RATIO * SMALL_LOSS)
+    assert not fooled(44.0, SMALL_LOSS / 2, LARGE_RATIO * SMALL_LOSS)
+    assert not fooled(1.0, 2 * SMALL_LOSS, 20 * LARGE_RATIO * SMALL_LOSS)  # a model that has not learned
+    assert not fooled(1.0, SMALL_LOSS / 2, SMALL_LOSS)  # one that is right everywhere
+
+
+def test_a_run_is_kept_read_and_played_again(tmp_path, capsys):
+    out = tmp_path / "run"
+    words = ["mal", "--env", WORLD, "--num-inner-steps", "1", "--leader.num-updates", "2", "--num-records", "2"]
+    words += ["--follower.num-environments", "8", "--follower.num-steps", "50", "--follower.value-minibatch-size", "40"]
+    words += ["--follower.actor-hidden", "8", "--follower.critic-hidden", "8", "--leader.hidden", "8"]
+    words += ["--leader.num-epochs", "2", "--buffer-size", "500", "--num-test-episodes", "4", "--num-seeds", "2"]
+    main(["train", *words, "--out", str(out)])
+    printed = capsys.readouterr().out
+    assert "practical (the data of all policies are kept)" in printed
+    assert "real steps; the model's loss on new data" in printed
+    main(["evaluate", str(out)])
+    agent = sbmrl.load(out).agent(seed=1)
+    assert agent.acting == ["policy"]
+    assert agent.act(jax.random.key(0), jnp.array([-0.75])).shape == (1,)
+    assert agent.play(jax.random.key(1), 3).shape == (3,)
+    assert agent.profile["model"].num_members == 4
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ("train mal_agent_reward --env corridor", "formulation: must be pal or mal in a simulated world"),
+        ("train mal --env corridor --scheme exact", "scheme: must be inner_outer in corridor"),
+        ("train mal --env corridor --unroll 1", "unroll: must be 0"),
+        ("train mal --env corridor --learner ppo", "learner: must be ensemble for the leader of mal in corridor"),
+        ("train pal --env gymnax:Acrobot-v1", "gymnax:Acrobot-v1 has no known optimum to judge a run by; use corridor"),
+        ("train pal --env gymnax:Pendulum", "did you mean 'gymnax:Pendulum-v1'"),
+        ("train mal --env corridor --leader.holdout-every 1", "leader.holdout_every: with 1 there is nothing"),
+        ("train pal --env corridor --initial-noise 0", "initial_noise: must be positive and finite"),
+    ],
+)
+def test_what_cannot_be_played_is_refused_in_one_line(capsys, words, says):
+    with pytest.raises(SystemExit) as stopped:
+        main(words.split())
+    assert stopped.value.code == 2
+    assert says in capsys.readouterr().err
+
+
+def test_every_world_that_is_judged_has_an_optimum_above_the_uniform_policy():
+    for name in ("corridor", "corridor_3", "gymnax:Pendulum-v1", "gymnax:CartPole-v1"):
+        known = known_returns(name)
+        assert known.optimal > known.uniform
+    with pytest.raises(InputError, match="no known optimum"):
+        known_returns("point_mass")
+    assert check(small("pal")).env == WORLD
