@@ -44,10 +44,8 @@ def _leader(choice: Choice, learner: LearnerKind) -> Any:
         "natural_policy_gradient": dataclasses.replace(of_rollouts(_PLAYING), value_minibatch_size=1600),
     }
     found = known[learner.name] if learner.name in known else registry.defaults_of(learner, preset)
-    if preset != "fast":
-        return found
-    size = "total_steps" if hasattr(found, "total_steps") else "num_updates"
-    return dataclasses.replace(found, **{size: getattr(found, size) // 4})
+    sizes = {name: getattr(found, name) // 4 for name in ("total_steps", "num_updates") if hasattr(found, name)}
+    return dataclasses.replace(found, **sizes) if preset == "fast" else found
 
 
 def _build(choice: Choice) -> Experiment:
