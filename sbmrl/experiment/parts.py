@@ -5,6 +5,7 @@ from sbmrl.core.registry import BUILT_IN, register, registering
 from sbmrl.experiment.plugins import load_entry_points
 from sbmrl.games.continuous.kind import CONTINUOUS
 from sbmrl.games.continuous.model_learner import ENSEMBLE
+from sbmrl.games.continuous.programme import CONTINUOUS_WORLDS
 from sbmrl.games.linear_quadratic.kind import LINEAR_QUADRATIC
 from sbmrl.games.linear_quadratic.programme import LQR
 from sbmrl.games.matrix.formulations import FORMULATIONS as MATRIX_FORMULATIONS
@@ -30,7 +31,7 @@ PARTS: tuple[Part, ...] = (
     *(CONTEXTUAL, INNER_OUTER, EXACT, IMPLICIT),
     *(TABULAR, LINEAR_QUADRATIC, CONTINUOUS, *MODEL_BASED_FORMULATIONS),
     *(MATRIX, *MATRIX_FORMULATIONS),
-    *(POSTER, ORACLES_FOLLOWERS, LQR),
+    *(POSTER, ORACLES_FOLLOWERS, LQR, CONTINUOUS_WORLDS),
 )
 
 with registering(BUILT_IN):

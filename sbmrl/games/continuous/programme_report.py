@@ -1,0 +1,127 @@
+"""What `sbmrl reproduce continuous` adds to the report of any run: returns against real samples, and a line a cell."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import polars as pl
+
+from sbmrl.core.files import write_json, write_text
+from sbmrl.display.plotting import COLOURS, STYLE, Drawing, clean, new_figure, render
+from sbmrl.display.results import Cell, Run
+from sbmrl.display.statistics import mean_interval
+from sbmrl.display.tables import bounds_of, markdown_table, with_interval
+from sbmrl.games.continuous.catalogue import known_returns
+from sbmrl.games.continuous.programme_cells import CHANGED
+
+_CLOSE = 0.95  # of the way from the uniform policy to the optimum
+
+
+def _curve(cell: Cell, metric: str) -> np.ndarray:
+    """`[records, N]` of the seeds that did not diverge."""
+    finite = cell.results().filter(pl.col("finite"))["seed"].to_list()
+    curves = cell.curves().filter(
+        (pl.col("stage") == "play") & (pl.col("metric") == metric) & pl.col("seed").is_in(finite)
+    )
+    values = curves.sort("steps", "seed")["value"].to_numpy()
+    return values.reshape(curves["steps"].n_unique(), -1)
+
+
+def _judged(cell: Cell) -> dict[str, Any]:
+    """A cell's returns against the real samples that they cost."""
+    results, returns, real = cell.results(), _curve(cell, "exact_return"), _curve(cell, "real_steps")
+    known = known_returns(cell.world.name)
+    goal = known.uniform + _CLOSE * (known.optimal - known.uniform)
+    reached = returns.mean(axis=1) >= goal
+    first = int(np.argmax(reached)) if reached.any() else None
+    late = slice(len(returns) // 2, None)
+    return {
+        "formulation": results["formulation"][0],
+        "changed": cell.static.get(CHANGED, ""),
+        "num_seeds": len(results),
+        "num_diverged": len(results) - returns.shape[1],
+        "goal": goal,
+        "steps_to_goal": None if first is None else float(real[first].mean()),
+        "final_return": bounds_of(mean_interval(returns[-1])),
+        "worst_late": float(returns[late].min()),
+        "share_relapsed": float((returns[late] < known.uniform + 0.8 * (known.optimal - known.uniform)).mean()),
+        "real_steps": real.mean(axis=1).tolist(),
+        "middle": np.quantile(returns, [0.25, 0.5, 0.75], axis=1).tolist(),
+        "mean": returns.mean(axis=1).tolist(),
+        "own_loss": float(np.median(-_curve(cell, "fit")[-1])),
+        "wide_loss": float(np.median(-_curve(cell, "random_fit")[-1])),
+        "model_gap": float(np.median(_curve(cell, "model_return")[-1] - returns[-1])),
+        "num_fooled": int(results["fooled"].sum()),
+    }
+
+
+def to_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The table, with what the reader needs to know."""
+    heads = ["formulation", "with", "real steps to the goal", "return at the end [95 %]", "worst seed late"]
+    heads += ["relapsed", "own loss", "wide loss", "model − world", "fooled"]
+    lines = [
+        [
+            row["formulation"],
+            row["changed"] or "–",
+            "not reached" if row["steps_to_goal"] is None else f"{row['steps_to_goal']:,.0f}",
+            with_interval(row["final_return"], "{:.0f}"),
+            f"{row['worst_late']:.0f}",
+            f"{row['share_relapsed']:.0%}",
+            f"{row['own_loss']:.1e}",
+            f"{row['wide_loss']:.1e}",
+            f"{row['model_gap']:.1f}",
+            f"{row['num_fooled']}",
+        ]
+        for row in rows
+    ]
+    goal, seeds = rows[0]["goal"], max(row["num_seeds"] for row in rows)
+    told = (
+        f"{seeds} seeds a line. Goal: {goal:.0f}, 95 % of the way from the uniform policy to the optimum, as reached "
+        "first by the mean over the seeds. Late: the second half of the iterations. Relapsed: the share of seeds and "
+        "late iterations below 80 % of that way. Own loss: of the model on the newest transitions, wide loss: on those "
+        "of random actions, both of normalised differences, medians. Model − world: return in the model minus return "
+        "in the world, median."
+    )
+    return f"{markdown_table(heads, lines)}\n\n{told}\n"
+
+
+def figure(rows: Sequence[Mapping[str, Any]], world: str) -> Drawing:
+    """Small multiples, a panel for each cell: the return against the real samples."""
+    known = known_returns(world)
+    columns = min(4, len(rows))
+    with matplotlib.rc_context(STYLE):
+        drawn = new_figure(2.7 * columns + 0.6, 2.3 * -(-len(rows) // columns) + 0.6)
+        panels = np.ravel(drawn.subplots(-(-len(rows) // columns), columns, squeeze=False, sharey=True))
+        for axes in panels[len(rows) :]:
+            axes.axis("off")
+        for axes, row in zip(panels, rows, strict=False):
+            low, middle, high = row["middle"]
+            axes.fill_between(row["real_steps"], low, high, color=COLOURS[0], alpha=0.2, lw=0)
+            axes.plot(row["real_steps"], middle, color=COLOURS[0], lw=1.6)
+            axes.plot(row["real_steps"], row["mean"], color=COLOURS[1], lw=1.0, ls=":")
+            axes.axhline(known.optimal, color="#222222", lw=0.8, ls="--")
+            axes.set_title(f"{row['formulation']}, {row['changed']}" if row["changed"] else row["formulation"])
+            clean(axes)
+        drawn.supxlabel("real samples", fontsize=10)
+        drawn.supylabel("return in the world", fontsize=10)
+    note = "Line: the median over the seeds; band: the middle half; dotted: the mean; dashed: the optimum."
+    return render("continuous", f"Return against real samples in {world}", note, drawn)
+
+
+def write(run: Run, out: Path) -> list[Path]:
+    """continuous.json, .md, .svg and .png in `out`; returns their paths.
+
+    Raises:
+        InputError: a file is damaged.
+    """
+    cells = list(run.cells.values())
+    rows = [_judged(cell) for cell in cells]
+    drawing = figure(rows, cells[0].world.name)
+    stem = out / drawing.name
+    write_json(stem.with_suffix(".json"), {"rows": rows})
+    write_text(stem.with_suffix(".md"), to_markdown(rows))
+    stem.with_suffix(".svg").write_bytes(drawing.svg)
+    stem.with_suffix(".png").write_bytes(drawing.png)
+    return [stem.with_suffix(suffix) for suffix in (".md", ".json", ".svg", ".png")]
