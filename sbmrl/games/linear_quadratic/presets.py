@@ -30,7 +30,7 @@ _PLAYING = PPOOptions(
     discount=1.0,
     learning_rate=1e-3,
 )
-_FOLLOWER = GradientOptions(num_updates=3000, parametrization="network", hidden=(64, 64, 64), learning_rate=1e-3)
+_FOLLOWER = GradientOptions(num_updates=1000, parametrization="network", hidden=(64, 64), learning_rate=3e-3)
 _INNER = GradientOptions(learning_rate=0.05)
 
 
@@ -55,7 +55,7 @@ def _build(choice: Choice) -> Experiment:
     choice = choice._replace(scheme=scheme, learner=learner)
     if scheme is CONTEXTUAL:
         steps = _FOLLOWER.num_updates // 4 if fast else _FOLLOWER.num_updates
-        options: Any = ContextualOptions(dataclasses.replace(_FOLLOWER, num_updates=steps), num_leader_pool=128)
+        options: Any = ContextualOptions(dataclasses.replace(_FOLLOWER, num_updates=steps), num_leader_pool=64)
     elif scheme is INNER_OUTER:
         options = InnerOuterOptions(_INNER, unroll=10)
     else:
@@ -66,6 +66,6 @@ def _build(choice: Choice) -> Experiment:
 
 
 PRESETS = {
-    "lqr": Preset("1,000 steps by the exact derivative, with the exact response (contextual: 3,000 before)", _build),
+    "lqr": Preset("1,000 steps by the exact derivative, with the exact response (contextual: 1,000 before)", _build),
     "fast": Preset("a quarter of the steps, for a first look", _build),
 }

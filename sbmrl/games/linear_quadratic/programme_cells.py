@@ -47,14 +47,19 @@ def _from(recipe: Recipe, start: str) -> list[ProgrammeCell]:
 
 
 def _pal_confirmed(recipe: Recipe) -> list[ProgrammeCell]:
-    """PAL whose model, of all without error, is the one in which the policy is already optimal."""
+    """PAL whose model, of all without error, is the one in which the policy is already optimal.
+
+    First-order it takes plain gradient steps: its gradient is 0 but for rounding, which Adam would scale up.
+    """
     told = "the model that confirms the policy"
-    cells = []
-    for name, sees in (("", EXACT), ("-first-order", FIRST_ORDER)):
-        follower = RegressionOptions("self_confirming", "exact" if sees == EXACT else "none")
-        experiment = recipe("pal", "exact", "gradient").replace(follower=follower)
-        cells.append(_cell(f"pal-self-confirming{name}", "weak", sees, told, experiment))
-    return cells
+    pal = recipe("pal", "exact", "gradient")
+    moves = pal.replace(follower=RegressionOptions("self_confirming", "exact"))
+    held = pal.replace(follower=RegressionOptions("self_confirming", "none"))
+    held = held.replace(leader__optimizer="sgd", leader__learning_rate=1e-3)
+    return [
+        _cell("pal-self-confirming", "weak", EXACT, told, moves),
+        _cell("pal-self-confirming-first-order", "weak", FIRST_ORDER, told, held),
+    ]
 
 
 def _schemes(recipe: Recipe) -> list[ProgrammeCell]:
