@@ -1,4 +1,4 @@
-"""The programme of linear-quadratic worlds: who fools himself, from where, seeing what, and what repairs it."""
+"""The programme of linear-quadratic worlds as a plan: who fools himself, from where, seeing what; what repairs it."""
 
 from collections.abc import Callable, Sequence
 
