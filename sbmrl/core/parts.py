@@ -190,6 +190,7 @@ class GameDisplay(NamedTuple):
         returns: whose exact return it is.
         baseline: whose return the regret is held against.
         responds: when a follower is said to best-respond; "{leader}" stands for the leader at which it is judged.
+        tolerance: (line of the results) -> regret up to which a follower is said to best-respond.
         departure: (row) -> what departs from the default, behind the formulation's name.
         told: (rows) -> what a caption says of the settings, comma at the end.
         told_apart: settings that are added to the names of rows that differ in them.
@@ -207,6 +208,7 @@ class GameDisplay(NamedTuple):
     returns: str = "the leader's"
     baseline: str = "the uniform policy"
     responds: str = "within 0.5 of the best response against {leader}"
+    tolerance: Callable[[Mapping[str, Any]], float] = lambda head: 0.5
     departure: Callable[[Mapping[str, Any]], str] = lambda row: ""
     told: Callable[[Sequence[Mapping[str, Any]]], str] = lambda rows: ""
     told_apart: tuple[str, ...] = ()

@@ -12,8 +12,6 @@ from sbmrl.display.statistics import fraction_interval, interquartile_mean, mean
 from sbmrl.display.tables import bounds_of, markdown_table, number, value, with_interval
 from sbmrl.sweep.loaded_cell import LoadedCell
 
-FOLLOWER_TOLERANCE = 0.5  # a follower this close to optimal at the right leader is said to best-respond
-
 RESIDUAL_TOLERANCE = 0.01  # an inner solver further from its equation than this is said not to have converged
 
 Row = dict[str, Any]
@@ -51,7 +49,7 @@ def make_row(
     display, row = kind.display(), registry.formulation(head["formulation"])
     published = display.published(head)
     gaps = finite[_GAPS[_judged_at(head)]].fill_nan(None).drop_nulls()  # NaN where nobody knows the best response
-    best_responding = int((gaps <= FOLLOWER_TOLERANCE).sum())
+    best_responding = int((gaps <= display.tolerance(head)).sum())
     told = ("formulation", "scheme", "learner", "env", *kind.columns(kind.options_of(row)()))
     found = {
         "kind": kind.name,

@@ -51,7 +51,7 @@ def unmoved(composition: Composition) -> str:
 
 EXACT = SchemeKind(
     name="exact",
-    summary="exact best response: backward induction, or the true conditionals",
+    summary="exact best response, by a closed form of the game",
     options=ExactOptions,
     build=build,
     default=default,

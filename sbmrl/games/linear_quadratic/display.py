@@ -41,7 +41,8 @@ def _lines(rows: Sequence[Row]) -> list[str]:
 DISPLAY = GameDisplay(
     returns="of each seed's policy in the true world, −(expected discounted cost)",
     baseline="whoever pays twice the optimal cost",
-    responds="within 0.5 of the optimal control of {leader} (a model: its loss below 0.5)",
+    responds="within 1 % of the optimal cost at {leader} (a model: its loss below that)",
+    tolerance=lambda head: 0.01 * abs(head["optimal_return"]),
     departure=_departure,
     told=_told,
     told_apart=("loss", "action_noise"),

@@ -56,6 +56,8 @@ def check_system(fields: dict[str, Any], name: str, where: str = "") -> SystemAr
         shape = list(arrays[key].shape)
         require(shape == [number, number], where + key, f"must have shape {[number, number]}", shape)
         _require_definite(arrays[key], where + key, strictly=key in "QR")
+    moves = bool(arrays["noise"].any() or arrays["initial"].any())
+    require(moves, f"{where}initial", "must not be 0 where noise is 0, or nothing ever moves", 0)
     discount = arrays["discount"]
     proper = discount.ndim == 0 and 0.0 < float(discount) < 1.0
     require(proper, f"{where}discount", "must be one number in (0, 1)", fields["discount"])

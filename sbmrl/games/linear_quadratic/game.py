@@ -99,7 +99,9 @@ def _policy_seat(world: _World) -> Seat:
     )
 
 
-def _model_seat(world: _World, prior: Callable[[jax.Array], Strategy], action_noise: jax.typing.ArrayLike) -> Seat:
+def _model_seat(
+    world: _World, random_policy: Callable[[jax.Array], Strategy], action_noise: jax.typing.ArrayLike
+) -> Seat:
     system = world.system
 
     def drive(key: jax.Array, policy: Strategy, play: Play, state: jax.Array) -> jax.Array:
@@ -108,7 +110,7 @@ def _model_seat(world: _World, prior: Callable[[jax.Array], Strategy], action_no
 
     def reset(key: jax.Array, policy: Strategy, play: Play) -> SeatState:
         key_state, key_action, key_random = jax.random.split(key, 3)
-        driver = jnp.where(play.random_driver, prior(key_random), policy)
+        driver = jnp.where(play.random_driver, random_policy(key_random), policy)
         state = world.start(key_state)
         return SeatState(state, drive(key_action, driver, play, state), jnp.int32(0), driver, play)
 
@@ -172,14 +174,32 @@ def _starts(system: LinearQuadraticSystem) -> dict[Role, Mapping[str, Callable[[
     }
 
 
+class RandomPolicies(NamedTuple):
+    """Policies drawn once from a fixed key, of which only those count that are stable in the world.
+
+    Attributes:
+        gains: `[N, m, n]`.
+        stable: `[N]` bool.
+        data: `[n + m, n + m]` E Z_K over the stable ones, actions with noise of variance 1.
+    """
+
+    gains: jax.Array
+    stable: jax.Array
+    data: jax.Array
+
+    def draw(self, key: jax.Array) -> jax.Array:
+        """`[m, n]` one that is stable."""
+        return self.gains[jax.random.categorical(key, jnp.where(self.stable, 0.0, -jnp.inf))]
+
+
 @functools.partial(jax.jit, static_argnames="num_policies")
-def _random_data(system: LinearQuadraticSystem, num_policies: int) -> jax.Array:
-    """`[n + m, n + m]`: E Z_K over random policies that are stable in the world, actions with noise of variance 1."""
+def _random_policies(system: LinearQuadraticSystem, num_policies: int) -> RandomPolicies:
     keys = jax.random.split(jax.random.key(0), num_policies)
     gains = jax.vmap(lambda key: riccati(system, random_model(key, system)).gain)(keys)
     data = jax.vmap(occupancy, (None, 0, None))(system, gains, 1.0)
-    stable = jnp.all(jnp.isfinite(data), axis=(1, 2))[:, None, None]
-    return jnp.sum(jnp.where(stable, data, 0.0), axis=0) / jnp.sum(stable)
+    stable = jnp.all(jnp.isfinite(data), axis=(1, 2))
+    counted = jnp.where(stable[:, None, None], data, 0.0)
+    return RandomPolicies(gains, stable, jnp.sum(counted, axis=0) / jnp.sum(stable))
 
 
 @functools.partial(jax.jit, static_argnames="num_leaders")
@@ -193,7 +213,8 @@ def linear_quadratic_game(
     system: LinearQuadraticSystem, formulation: Formulation, options: LinearQuadraticOptions
 ) -> Game:
     """The game on `system`. A random policy is the optimal control of a random model."""
-    measurement = Measurement(system, LOSSES[options.loss], options.action_noise, _random_data(system, _NUM_RANDOM))
+    at_random = _random_policies(system, _NUM_RANDOM)
+    measurement = Measurement(system, LOSSES[options.loss], options.action_noise, at_random.data)
     mean, spread = _scale_of_models(system)
     world = _World(system, square_root(system.initial), square_root(system.noise))
     priors = {
@@ -203,7 +224,7 @@ def linear_quadratic_game(
     return Game(
         system,
         horizon_of(system),
-        seats={"policy": _policy_seat(world), "model": _model_seat(world, priors["policy"], options.action_noise)},
+        seats={"policy": _policy_seat(world), "model": _model_seat(world, at_random.draw, options.action_noise)},
         payoffs=payoffs(measurement),
         priors=priors,
         heard=dict.fromkeys(("policy", "model"), lambda key, strategy: strategy),

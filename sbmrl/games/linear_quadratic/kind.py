@@ -62,9 +62,10 @@ def _world_of_fields(path: Path) -> LinearQuadraticSystem:
 
 def _make_game(world: LinearQuadraticSystem, formulation: Formulation, options: LinearQuadraticOptions) -> Game:
     if options.loss == "kl":
-        least = float(np.linalg.eigvalsh(np.asarray(world.noise, np.float64)).min())
+        noise = np.asarray(world.noise, np.float64)
+        least = float(np.linalg.eigvalsh(noise).min())
         allowed = f"must be squared in {world.name}: the noise of a KL divergence must reach every state"
-        require(least > 0.0, "loss", allowed, f"kl, with a smallest variance of {least:g}")
+        require(least > 1e-6 * np.abs(noise).max(), "loss", allowed, f"kl, with a smallest variance of {least:g}")
     return linear_quadratic_game(world, formulation, options)
 
 
@@ -74,10 +75,9 @@ def _only_fits(row: FormulationRow) -> bool:
 
 def _exact(row: FormulationRow, differentiable: bool) -> RiccatiOptions | RegressionOptions | None:
     """A policy is the optimal control; a model that only fits has no error; one that wants more has no closed form."""
-    derivative = "exact" if differentiable else "none"
     if row.follower == "policy":
-        return RiccatiOptions(derivative=derivative)
-    return RegressionOptions(derivative=derivative) if _only_fits(row) else None
+        return RiccatiOptions(derivative="exact" if differentiable else "none")
+    return RegressionOptions() if _only_fits(row) else None
 
 
 def _soft(row: FormulationRow, differentiable: bool) -> IterationOptions | None:
@@ -104,8 +104,12 @@ def _check(composition: Composition) -> None:
 
 def _unused(composition: Composition) -> dict[str, str]:
     """Linear players answer by what they are: nothing is drawn, and a phase would be a constant."""
-    del composition
-    return {
+    answer, found = getattr(composition.experiment.scheme, "follower", None), {}
+    if isinstance(answer, RegressionOptions) and answer.among == "truth":
+        found["follower.derivative"] = "where the model is the truth, whoever leads"
+    if isinstance(answer, IterationOptions) and composition.row.follower == "model":
+        found["follower.num_doublings"] = "where the follower is a model, which is not iterated"
+    return found | {
         "response": "in linear-quadratic worlds, where a follower answers by its mean action",
         "phase_told": "in linear-quadratic worlds, where a player is linear in what it observes",
     }

@@ -70,10 +70,11 @@ def test_leaders_that_see_no_derivative_run_too(formulation, learner):
 @pytest.mark.parametrize("payoff", ["model_return", "real_return", "fit", "random_fit"])
 def test_played_episodes_earn_the_exact_payoffs(payoff):
     """On average: each payoff from the seat of the model, which plays with the policy's action noise."""
-    experiment = preset("lqr", "mal", env=WORLD).replace(action_noise=0.2 if "fit" in payoff else 0.0)
+    env = "lqr_double_integrator" if payoff == "random_fit" else WORLD  # where many random policies are not stable
+    experiment = preset("lqr", "mal", env=env).replace(action_noise=0.2 if "fit" in payoff else 0.0)
     game = make_game(experiment, world_of(experiment))
     world = game.world
-    model = world.truth + jnp.array([[0.05, -0.1]])
+    model = world.truth + 0.05 * (-1.0) ** jnp.arange(world.truth.size).reshape(world.truth.shape)
     profile = {"model": model, "policy": forms.riccati(world, model).gain}
     play, seat = game.payoffs[payoff].play, game.seats["model"]
 
@@ -128,10 +129,17 @@ def test_the_better_mal_sees_its_follower_the_more_it_fools_itself():
     assert share["noise"] == share["repaired"] == share["leads"] == 0.0
 
 
-@pytest.mark.parametrize(("among", "stuck"), [("truth", False), ("self_confirming", True)])
-def test_first_order_pal_stays_where_its_model_confirms_it(among, stuck):
+@pytest.mark.parametrize(
+    ("options", "stuck"),
+    [
+        (RegressionOptions("truth"), False),
+        (RegressionOptions("self_confirming", "exact"), False),
+        (RegressionOptions("self_confirming", "none"), True),
+    ],
+    ids=["truth", "seen", "held"],
+)
+def test_first_order_pal_stays_where_its_model_confirms_it(options, stuck):
     """Every model without error has the same return, but not the same derivative."""
-    options = RegressionOptions(among=among, derivative="none")
     experiment = preset("lqr", "pal", "exact").replace(follower=options)
     solver = make_solver(check(experiment), world_of(experiment))
     state = jax.jit(solver.algorithm.init)(jax.random.key(0))
@@ -139,7 +147,7 @@ def test_first_order_pal_stays_where_its_model_confirms_it(among, stuck):
     _, info = jax.jit(solver.algorithm.stages[0].step)(jax.random.key(1), state)
     exact = forms.policy_gradient(solver.game.world, solver.game.world.truth, before)
     share = float(info["gradient_norm"]) / float(jnp.linalg.norm(exact))
-    assert share < 1e-3 if stuck else abs(share - 1.0) < 1e-3
+    assert share < 1e-3 if stuck else abs(share - 1.0) < 1e-2
 
 
 def test_a_contextual_follower_learns_by_exact_payoffs():
@@ -216,6 +224,7 @@ def test_a_world_of_ones_own(tmp_path):
         ({"R": [[0.1, 0.0], [0.0, 0.1]]}, r"R: must have shape \[1, 1\], got \[2, 2\]"),
         ({"Q": [[1.0, 0.5], [0.0, 1.0]]}, "Q: must be symmetric"),
         ({"noise": [[-1.0, 0.0], [0.0, 1.0]]}, "noise: must be a covariance: no negative eigenvalue"),
+        ({"noise": [[0.0, 0.0]] * 2, "initial": [[0.0, 0.0]] * 2}, "initial: must not be 0 where noise is 0"),
         ({"discount": 1.0}, r"discount: must be one number in \(0, 1\), got 1.0"),
         ({"A": [[2.0, 0.0], [0.0, 0.5]], "B": [[0.0], [1.0]]}, "B: must reach every state that grows faster than"),
         ({"A": [[1.0, float("nan")], [0.0, 1.0]]}, "A: must be finite numbers"),
