@@ -333,7 +333,7 @@ def reproduced(tmp_path_factory):
     PAL has two stages; the three of MAL are those that compile fastest, and share what does not depend on the leader.
     """
 
-    def tiny(name, formulation):
+    def tiny(name, formulation, env=None):
         if formulation == "pal":
             return tiny_experiment("pal", "contextual", "gradient")
         void = {"allow_void": True} if formulation == "mal_agent_reward" else {}

@@ -26,7 +26,11 @@ REPAIRS = [
     ("mal_agent_reward", {"agent_reward": "model"}),
     ("mal_random_noise", {}),
 ]
-LEADERS = [name for name, learner in registry.learners().items() if learner.heard(learner.options())]
+LEADERS = [
+    name
+    for name, learner in registry.learners().items()
+    if learner.heard(learner.options()) and learner.kind in ("", "tabular")
+]
 
 
 def run(experiment):

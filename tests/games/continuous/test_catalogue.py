@@ -142,8 +142,8 @@ def test_rules_fit_together(name):
     first, following, paid, projected, kept = jax.jit(jax.vmap(check))(jax.random.split(jax.random.key(1), 50))
     assert first.shape == following[0].shape == (50, rules.observation_size)
     assert first.dtype == following[0].dtype == jnp.float32
-    np.testing.assert_array_equal(following[1], following[2])
-    np.testing.assert_array_equal(*paid)
+    np.testing.assert_allclose(following[1], following[2], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(*paid, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(*projected, atol=1e-6)
     np.testing.assert_allclose(kept[0], first, atol=1e-6)
     np.testing.assert_allclose(kept[1], following[0], atol=1e-6)
