@@ -38,7 +38,7 @@ def _lines(rows: Sequence[Row]) -> list[str]:
 
 DISPLAY = GameDisplay(
     returns="of each seed's mean policy in the true world, over starts that are the same for all",
-    baseline="the uniform policy (and only where the model's loss is small on new data and 10 times larger elsewhere)",
+    baseline="the uniform policy (and only where the model's loss is small on new data and large elsewhere)",
     responds="nobody knows in simulated worlds",
     told=_told,
     measured=_measured,

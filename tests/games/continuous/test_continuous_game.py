@@ -15,7 +15,7 @@ from sbmrl.experiment.checks import check
 from sbmrl.experiment.solver import world_of
 from sbmrl.games.continuous.catalogue import known_returns, make_simulator
 from sbmrl.games.continuous.episodes import imagined_environment, play, real_environment
-from sbmrl.games.continuous.measures import LARGE_RATIO, SMALL_LOSS
+from sbmrl.games.continuous.measures import LARGE_LOSS, SMALL_LOSS
 from sbmrl.games.continuous.physics import model_of
 
 WORLD = "corridor"
@@ -109,10 +109,10 @@ def test_fooled_is_said_of_a_model_that_is_right_only_where_its_policy_goes():
         }
         return bool(judge(profile, metrics, lambda strategy: profile)["fooled"])
 
-    assert fooled(1.0, SMALL_LOSS / 2, LARGE_RATIO * SMALL_LOSS)
-    assert not fooled(44.0, SMALL_LOSS / 2, LARGE_RATIO * SMALL_LOSS)
-    assert not fooled(1.0, 2 * SMALL_LOSS, 20 * LARGE_RATIO * SMALL_LOSS)  # a model that has not learned
-    assert not fooled(1.0, SMALL_LOSS / 2, SMALL_LOSS)  # one that is right everywhere
+    assert fooled(1.0, SMALL_LOSS / 2, LARGE_LOSS)
+    assert not fooled(44.0, SMALL_LOSS / 2, LARGE_LOSS)
+    assert not fooled(1.0, 2 * SMALL_LOSS, 2 * LARGE_LOSS)  # a model that has not learned
+    assert not fooled(1.0, SMALL_LOSS / 20, LARGE_LOSS / 2)  # one that is right everywhere
 
 
 def test_a_run_is_kept_read_and_played_again(tmp_path, capsys):
