@@ -12,8 +12,8 @@ from sbmrl.schemes.inner_outer import INNER_OUTER, InnerOuterOptions
 
 ENV = "gymnax:Pendulum-v1"
 
-# The critic is fitted twice over in small minibatches: with one pass in minibatches of 1,000 policies relapse, and more so
-# with the paper's δ = .05 (docs/continuous.md).
+# The critic is fitted twice over in small minibatches. With one pass in large ones policies relapse, and more so with
+# the paper's δ = .05 (docs/continuous.md).
 _POLICY = NaturalPolicyGradientOptions(
     total_steps=12 * 10 * 100 * 200,
     num_environments=100,
