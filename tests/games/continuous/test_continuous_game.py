@@ -1,5 +1,7 @@
 """The practical game in simulated worlds: played by both leaders, counted, kept on disk, and what is refused."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -41,14 +43,18 @@ def small(formulation, **changes):
     return preset("small", formulation, env=WORLD).replace(**sizes, **GAME, num_records=2, **changes)
 
 
-@pytest.fixture(scope="module", params=["pal", "mal"])
-def trained(request):
-    result = jax.jit(jax.vmap(make_train(small(request.param))))(jax.random.split(jax.random.key(0), 2))
-    return request.param, result
+KEYS = jax.random.split(jax.random.key(0), 2)
 
 
-def test_both_leaders_play_and_count_their_real_steps(trained):
-    name, result = trained
+@functools.cache
+def trained(name):
+    return jax.jit(jax.vmap(make_train(small(name))))(KEYS)
+
+
+@pytest.mark.xdist_group("continuous")  # one worker compiles what the tests have in common
+@pytest.mark.parametrize("name", ["pal", "mal"])
+def test_both_leaders_play_and_count_their_real_steps(name):
+    result = trained(name)
     metrics = result.final.metrics
     assert bool(metrics["finite"].all())
     assert {"policy", "model"} == set(result.final.profile)
@@ -62,10 +68,10 @@ def test_both_leaders_play_and_count_their_real_steps(trained):
     assert np.isnan(metrics["follower_gap"]).all()  # nobody knows
 
 
+@pytest.mark.xdist_group("continuous")
 def test_a_seed_is_the_same_alone():
-    run, keys = make_train(small("mal")), jax.random.split(jax.random.key(0), 2)
-    together, alone = jax.jit(jax.vmap(run))(keys), jax.jit(jax.vmap(run))(keys[1:])
-    both = [result.curves["play"]["loss_on_new"][-1] for result in (together, alone)]
+    alone = jax.jit(jax.vmap(make_train(small("mal"))))(KEYS[1:])
+    both = [result.curves["play"]["loss_on_new"][-1] for result in (trained("mal"), alone)]
     np.testing.assert_allclose(*both, rtol=1e-3)
 
 

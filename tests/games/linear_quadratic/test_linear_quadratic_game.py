@@ -90,9 +90,10 @@ def test_played_episodes_earn_the_exact_payoffs(payoff):
     def key_steps_of(key):
         return jax.random.split(key, game.horizon)
 
-    found = np.asarray(jax.jit(jax.vmap(episode))(jax.random.split(jax.random.key(0), 4000)))
+    num_episodes = 1000
+    found = np.asarray(jax.jit(jax.vmap(episode))(jax.random.split(jax.random.key(0), num_episodes)))
     exact = float(game.payoffs[payoff].exact(profile))
-    assert abs(found.mean() - exact) < 4 * found.std() / 4000**0.5 + 2e-3 * abs(exact)
+    assert abs(found.mean() - exact) < 4 * found.std() / num_episodes**0.5 + 2e-3 * abs(exact)
 
 
 def test_sampled_returns_are_those_of_the_exact_cost():
@@ -111,22 +112,21 @@ def finals(experiment, num_seeds):
 
 
 def test_the_better_mal_sees_its_follower_the_more_it_fools_itself():
-    """From actuators believed too weak; PAL, random noise and action noise do not fool themselves."""
-    changes = {"num_records": 2, "num_random_leaders": 2}
+    """From actuators believed too weak and with small steps; noisy actions and random data repair it."""
+    steps = {"leader__num_updates": 400, "leader__learning_rate": 2e-3, "num_records": 2, "num_random_leaders": 2}
     mal, unseen = preset("lqr", "mal"), RiccatiOptions(derivative="none")
     cells = {
         "sees": mal,
         "takes": mal.replace(follower=unseen),
         "noise": mal.replace(action_noise=1.0),
         "repaired": preset("lqr", "mal_random_noise"),
-        "leads": preset("lqr", "pal"),
     }
     share = {}
     for name, experiment in cells.items():
-        run = finals(experiment.replace(**changes), 32)
+        run = finals(experiment.replace(**steps), 16)
         share[name] = run["fooled"][run["finite"]].mean()
     assert share["sees"] > share["takes"] + 0.2
-    assert share["noise"] == share["repaired"] == share["leads"] == 0.0
+    assert share["noise"] == share["repaired"] == 0.0
 
 
 @pytest.mark.parametrize(
