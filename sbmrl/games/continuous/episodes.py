@@ -80,7 +80,7 @@ def _judged(simulator: Simulator, state: EpisodeState, action: jax.Array, follow
 
 
 def imagined_environment(simulator: Simulator, model: Model, propagation: str) -> Environment:
-    """The world whose steps a model makes. Of E episodes at once the first E/M are in the first member, and so on.
+    """The world whose steps a model makes. Of E episodes at once the first ⌈E/M⌉ are in the first member, and so on.
 
     One by one an episode is in the first member.
     """
@@ -96,10 +96,16 @@ def imagined_environment(simulator: Simulator, model: Model, propagation: str) -
         key, num = keys[0], action.shape[0]
         shift = jax.random.randint(key, (), 0, num) if propagation == "random" else 0
         observation, moved = (jnp.roll(x, shift, axis=0) for x in (state.observation, action))
-        members = min(num_members, num)
-        by_member = jax.tree.map(lambda x: x.reshape(members, -1, *x.shape[1:]), (observation, moved))
-        following = model.predict(rules, jax.random.fold_in(key, 1), *by_member).observation
-        following = jnp.roll(following.reshape(num, -1), -shift, axis=0)
+        empty = -num % num_members  # places that are filled up, so that every member has as many
+
+        def by_member(x: jax.Array) -> jax.Array:
+            filled = jnp.concatenate([x, jnp.broadcast_to(x[:1], (empty, *x.shape[1:]))])
+            return filled.reshape(num_members, -1, *x.shape[1:])
+
+        following = model.predict(
+            rules, jax.random.fold_in(key, 1), by_member(observation), by_member(moved)
+        ).observation
+        following = jnp.roll(following.reshape(num + empty, -1)[:num], -shift, axis=0)
         return jax.vmap(lambda *own: _judged(simulator, *own))(state, action, following)
 
     return Environment(world.reset, step, step_many=step_many)

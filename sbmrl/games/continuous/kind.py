@@ -7,11 +7,12 @@ import jax.numpy as jnp
 
 from sbmrl.core.files import read_fields
 from sbmrl.core.formulation import FormulationRow
-from sbmrl.core.options import require_counts, require_positive
+from sbmrl.core.options import require_count, require_counts, require_positive
 from sbmrl.core.parts import Composition, GameDisplay, GameKind
 from sbmrl.errors import InputError, require
 from sbmrl.games.continuous.catalogue import WORLDS, known_returns, make_simulator, summaries
 from sbmrl.games.continuous.game import continuous_game
+from sbmrl.games.continuous.measures import NUM_NEW
 from sbmrl.games.continuous.options import ContinuousOptions
 from sbmrl.games.continuous.presets import ENV, PRESETS
 from sbmrl.games.continuous.simulator import Simulator
@@ -33,6 +34,7 @@ def _world_fields(world: Simulator) -> dict[str, Any]:
 
 def _world_of_fields(path: Path) -> Simulator:
     fields = read_fields(path, "a simulated world", ("name", "physics"), ())
+    require(isinstance(fields["physics"], dict), f"{path}: physics", "must be numbers by name", fields["physics"])
     world = make_simulator(str(fields["name"]))
     return world.replace(physics={name: jnp.float32(value) for name, value in fields["physics"].items()})
 
@@ -42,6 +44,7 @@ def _check(composition: Composition) -> None:
     options, row, follower = composition.experiment.game, composition.row, composition.follower
     require_counts(options, "", "num_initial_episodes", "num_new_episodes", "buffer_size", "num_test_episodes")
     require_positive(options, "", "initial_noise")
+    require_count(options.buffer_size, "buffer_size", least=NUM_NEW)
     known_returns(composition.experiment.env)
     wants = {*composition.formulation.leader_wants, *composition.formulation.follower_wants}
     if wants != {"model_return", "data_fit"}:
@@ -55,13 +58,16 @@ def _check(composition: Composition) -> None:
         "must be 0 in a simulated world, whose players are not looked through",
         scheme.unroll,
     )
-    by = {row.leader: composition.leader, row.follower: follower}
-    for role, needs_ensemble in (("model", True), ("policy", False)):
-        learner = by[role]
-        where = "leader" if row.leader == role else "follower"
-        proper = learner is not None and (learner.kind != "") == needs_ensemble and (needs_ensemble or learner.heard)
-        allowed = "must learn by ensemble" if needs_ensemble else "must learn by a policy gradient"
-        require(bool(proper), where, f"{allowed}, as the {role} of a simulated world", getattr(learner, "name", "none"))
+    leader, answers = composition.experiment.leader, composition.experiment.scheme.follower
+    sides = {row.leader: ("leader", composition.leader, leader), row.follower: ("follower", follower, answers)}
+    where, learner, _ = sides["model"]
+    fits = learner is not None and learner.kind == composition.kind.name
+    require(fits, where, "must learn by ensemble, as the model of a simulated world", getattr(learner, "name", "none"))
+    where, learner, own = sides["policy"]
+    plays = learner is not None and learner.plays(own) and learner.pretrains and not learner.predicts
+    allowed = "must learn by a policy gradient with a network, as the policy of a simulated world"
+    require(plays, where, allowed, getattr(learner, "name", "none"))
+    require(own.parametrization == "network", f"{where}.parametrization", "must be network", own.parametrization)
 
 
 def _unused(composition: Composition) -> dict[str, str]:

@@ -30,14 +30,14 @@ from sbmrl.games.continuous.simulator import Simulator
 
 SMALL_LOSS = 0.05  # of normalised differences: about 95 % of what varies is explained
 LARGE_LOSS = 0.5  # about half of what varies is not explained
-_NUM_NEW = 200  # transitions of a model's own loss
+NUM_NEW = 200  # transitions of a model's own loss
 _NUM_WIDE = 16  # episodes of random actions that a wide loss is measured on
 _UNKNOWN = frozenset({"follower_gap", "follower_gap_random", "follower_gap_true"})
 
 
 @functools.partial(jax.jit, static_argnames="num_episodes")
 def _wide_data(simulator: Simulator, num_episodes: int) -> tuple[Transitions, jax.Array]:
-    """Transitions of uniformly spread actions, the same for every run."""
+    """Transitions of Gaussian actions that reach both ends of the range, the same for every run."""
     act = at_random(simulator, 1.0)
     return play(jax.random.key(2), real_environment(simulator), simulator, act, num_episodes)[:2]
 
@@ -58,7 +58,7 @@ def make_measures(simulator: Simulator, formulation: Formulation, options: Conti
         profile = outcome(strategy)
         policy, model, data = profile["policy"], profile["model"], profile["data"]
         imagined = imagined_environment(simulator, model, options.propagation)
-        own = model.loss(simulator.rules, *newest(data, _NUM_NEW))
+        own = model.loss(simulator.rules, *newest(data, NUM_NEW))
         wide = model.loss(simulator.rules, *_wide_data(simulator, _NUM_WIDE))
         return {
             "exact_return": jnp.mean(_evaluate(simulator, world, meant(policy), num_tests).returns),

@@ -6,18 +6,18 @@ from typing import Any
 from sbmrl.core.experiment import Experiment
 from sbmrl.core.parts import Choice, Preset
 from sbmrl.errors import InputError
+from sbmrl.games.continuous.catalogue import make_simulator
 from sbmrl.games.continuous.model_learner import ENSEMBLE, EnsembleLearnerOptions
 from sbmrl.learners.natural_policy_gradient import NATURAL_POLICY_GRADIENT, NaturalPolicyGradientOptions
 from sbmrl.schemes.inner_outer import INNER_OUTER, InnerOuterOptions
 
 ENV = "gymnax:Pendulum-v1"
+_NUM_ITERATIONS = 12
 
 # The critic is fitted twice over in small minibatches. With one pass in large ones policies relapse, and more so with
 # the paper's δ = .05 (docs/continuous.md).
 _POLICY = NaturalPolicyGradientOptions(
-    total_steps=12 * 10 * 100 * 200,
     num_environments=100,
-    num_steps=200,
     actor_hidden=(32, 32),
     critic_hidden=(64, 64),
     num_repeats=10,
@@ -29,25 +29,33 @@ _POLICY = NaturalPolicyGradientOptions(
     value_epochs=2,
 )
 _MODEL = EnsembleLearnerOptions(
-    hidden=(64, 64), activation="swish", num_epochs=10, minibatch_size=256, max_gradient_steps=800, num_updates=12
+    hidden=(64, 64),
+    activation="swish",
+    num_epochs=10,
+    minibatch_size=256,
+    max_gradient_steps=800,
+    num_updates=_NUM_ITERATIONS,
 )
 
 
 def _small(choice: Choice) -> Experiment:
-    """Twelve iterations on a task of 200 steps: 1,000 real steps to begin with, 400 more in each."""
+    """Twelve iterations: five real episodes to begin with, two more in each, imagined ones as long as real ones."""
     if choice.scheme not in (None, INNER_OUTER):
         raise InputError(f"scheme: must be inner_outer in {choice.env}, whose games are practical")
+    horizon = make_simulator(choice.env).horizon
+    steps = _NUM_ITERATIONS * _POLICY.num_repeats * _POLICY.num_environments * horizon
+    policy = dataclasses.replace(_POLICY, num_steps=horizon, total_steps=steps)
     if choice.row.leader == "policy":
-        leader: Any = _POLICY
+        leader: Any = policy
         scheme = InnerOuterOptions(_MODEL, num_inner_steps=1)
         wanted = NATURAL_POLICY_GRADIENT
     else:
-        leader, scheme = _MODEL, InnerOuterOptions(dataclasses.replace(_POLICY, num_repeats=1), num_inner_steps=20)
+        leader, scheme = _MODEL, InnerOuterOptions(dataclasses.replace(policy, num_repeats=1), num_inner_steps=20)
         wanted = ENSEMBLE
     if choice.learner not in (None, wanted):
         raise InputError(f"learner: must be {wanted.name} for the leader of {choice.row.name} in {choice.env}")
     game = choice.options(context=wanted.heard(leader)[0], buffer_size=6000)
-    return Experiment(choice.row.name, choice.env, game, scheme, leader, num_records=12)
+    return Experiment(choice.row.name, choice.env, game, scheme, leader, num_records=_NUM_ITERATIONS)
 
 
 PRESETS = {"small": Preset("practical PAL and MAL for tasks of a few hundred steps: 12 iterations", _small)}

@@ -14,11 +14,15 @@ from sbmrl.core.environment import auto_reset
 from sbmrl.core.experiment import compose
 from sbmrl.core.rollout import rollout, start
 from sbmrl.experiment.checks import check
+from sbmrl.experiment.program import make_program
 from sbmrl.experiment.solver import world_of
-from sbmrl.games.continuous.catalogue import known_returns, make_simulator
+from sbmrl.games.continuous.catalogue import WORLDS, known_returns, make_simulator
 from sbmrl.games.continuous.episodes import imagined_environment, play, real_environment
 from sbmrl.games.continuous.measures import LARGE_LOSS, SMALL_LOSS
 from sbmrl.games.continuous.physics import model_of
+from sbmrl.games.matrix.q_learning import QLearningOptions
+from sbmrl.learners.evolution import EvolutionOptions
+from sbmrl.learners.gradient import GradientOptions
 
 WORLD = "corridor"
 POLICY = {
@@ -30,7 +34,7 @@ POLICY = {
     "num_fisher_samples": 16,
 }
 MODEL = {"hidden": (8,), "num_epochs": 2, "minibatch_size": 32}
-GAME = {"buffer_size": 500, "num_initial_episodes": 2, "num_new_episodes": 1, "num_test_episodes": 4}
+GAME: dict = {"buffer_size": 500, "num_initial_episodes": 2, "num_new_episodes": 1, "num_test_episodes": 4}
 
 
 def small(formulation, **changes):
@@ -40,7 +44,7 @@ def small(formulation, **changes):
     sizes = {f"{policy}__{name}": value for name, value in POLICY.items()}
     sizes |= {f"{model}__{name}": value for name, value in MODEL.items()}
     sizes |= {"leader__total_steps": 2 * 10 * 400} if leads else {"leader__num_updates": 2, "num_inner_steps": 2}
-    return preset("small", formulation, env=WORLD).replace(**sizes, **GAME, num_records=2, **changes)
+    return preset("small", formulation, env=WORLD).replace(**sizes | GAME | {"num_records": 2} | changes)
 
 
 KEYS = jax.random.split(jax.random.key(0), 2)
@@ -85,6 +89,46 @@ def test_the_true_physics_as_a_model_is_the_world():
         imagined = play(jax.random.key(0), imagined_environment(world, model, propagation), world, act, 4)
         np.testing.assert_allclose(imagined.returns, real.returns, rtol=1e-3)
         np.testing.assert_allclose(imagined.transitions.action, real.transitions.action, atol=0.05)
+
+
+@pytest.mark.parametrize("num_episodes", [1, 3, 4, 7])
+def test_any_number_of_episodes_is_dealt_to_the_members(num_episodes):
+    """Of three members one is heavier; the first ⌈E/3⌉ episodes are in the first member, and so on."""
+    world = make_simulator("gymnax:Pendulum-v1")
+    masses = jnp.log(jnp.array([0.5, 1.0, 2.0]))
+    physics = {name: jnp.broadcast_to(value, (3,)) for name, value in model_of(world).log_physics.items()}
+    model = model_of(world).replace(log_physics=physics | {"mass": masses})
+    environment = imagined_environment(world, model, "fixed")
+    observation, state = jax.vmap(environment.reset)(jax.random.split(jax.random.key(0), num_episodes))
+    answer = jnp.full((num_episodes, 1), 0.8)
+    assert environment.step_many is not None
+    following = environment.step_many(jax.random.split(jax.random.key(1), num_episodes), state, answer)[0]
+    for place in range(num_episodes):
+        member = place // -(-num_episodes // 3)
+        own = real_environment(
+            world.replace(physics=jax.tree.map(lambda x, m=member: jnp.exp(x[m]), model.log_physics))
+        )
+        one = jax.tree.map(lambda x, e=place: x[e], state)
+        np.testing.assert_allclose(following[place], own.step(jax.random.key(2), one, answer[place])[0], rtol=1e-5)
+
+
+def test_the_preset_fits_every_world_that_is_judged():
+    for name, row in WORLDS.items():
+        if row.known is not None:
+            for formulation in ("pal", "mal"):
+                make_program(preset("small", formulation, env=name))
+
+
+def test_the_other_learners_are_refused_from_python_too():
+    for leader in (GradientOptions(), EvolutionOptions(num_episodes=2), QLearningOptions()):
+        with pytest.raises(InputError, match="leader"):
+            check(small("pal").replace(leader=leader, context="answers"))
+    with pytest.raises(InputError, match="leader: must learn by ensemble"):
+        check(small("mal").replace(leader=EvolutionOptions()))
+    with pytest.raises(InputError, match=r"leader\.parametrization: must be network"):
+        check(small("pal").replace(leader__parametrization="table"))
+    with pytest.raises(InputError, match="buffer_size: must be a whole number"):
+        check(small("pal", buffer_size=100))
 
 
 def test_steps_of_many_episodes_are_those_of_each():
