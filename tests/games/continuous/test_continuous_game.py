@@ -99,7 +99,7 @@ def test_any_number_of_episodes_is_dealt_to_the_members(num_episodes):
     physics = {name: jnp.broadcast_to(value, (3,)) for name, value in model_of(world).log_physics.items()}
     model = model_of(world).replace(log_physics=physics | {"mass": masses})
     environment = imagined_environment(world, model, "fixed")
-    observation, state = jax.vmap(environment.reset)(jax.random.split(jax.random.key(0), num_episodes))
+    _, state = jax.vmap(environment.reset)(jax.random.split(jax.random.key(0), num_episodes))
     answer = jnp.full((num_episodes, 1), 0.8)
     assert environment.step_many is not None
     following = environment.step_many(jax.random.split(jax.random.key(1), num_episodes), state, answer)[0]
