@@ -23,10 +23,10 @@ from sbmrl.benchmark.counts import backward_products, forward_products
 from sbmrl.core.devices import CPU_OPTIONS, over_devices
 from sbmrl.core.players import MultiLayerPerceptron
 from sbmrl.games.continuous.ensemble import EnsembleOptions, make_ensemble
+from sbmrl.games.continuous.episodes import EpisodeState, Played, imagined_environment, play_from
 from sbmrl.games.continuous.fitting import steps_per_epoch
-from sbmrl.games.continuous.imagine import Imagined, imagine
 from sbmrl.games.continuous.replay import Transitions, empty, encode_action, write
-from sbmrl.games.continuous.simulator import draw_starts, to_box
+from sbmrl.games.continuous.simulator import draw_starts
 from sbmrl.games.continuous.worlds.pendulum import ACTIONS, pendulum
 from sbmrl.sweep import execute, memory
 
@@ -46,7 +46,7 @@ def filled(key: jax.Array) -> Any:
 
 def programs(options: EnsembleOptions, num_seeds: int, num_starts: int) -> dict[str, tuple[Callable[[], Any], int]]:
     """What is timed, with the operations of its matrix products."""
-    simulator = pendulum()
+    simulator = pendulum().replace(horizon=_STEPS)
     family = make_ensemble(simulator.rules, options)
 
     def prepare(seed: jax.Array) -> Any:
@@ -56,24 +56,24 @@ def programs(options: EnsembleOptions, num_seeds: int, num_starts: int) -> dict[
             family.init(key),
             filled(key),
             _POLICY.init(key, jnp.zeros(3)),
-            draw_starts(key, simulator, num_starts),
+            draw_starts(key, simulator, options.num_members * num_starts),
         )
 
     def fit(key: jax.Array, state: Any, replay: Any) -> Any:
         return family.fit(key, state, replay, 200)
 
-    def play(key: jax.Array, state: Any, policy: Any, starts: jax.Array) -> Imagined:
+    def plays_in(key: jax.Array, state: Any, policy: Any, starts: jax.Array) -> Played:
         def act(key: jax.Array, observation: jax.Array) -> jax.Array:
             mean: Any = _POLICY.apply(policy, observation)
-            return to_box(ACTIONS, mean + 0.5 * jax.random.normal(key, mean.shape))
+            return mean + 0.5 * jax.random.normal(key, mean.shape)
 
-        model, members = state.model, options.num_members
-        return imagine(key, family.predict, model, members, simulator, act, starts, _STEPS)
+        episodes = starts, EpisodeState(starts, jnp.zeros(len(starts), jnp.int32))
+        return play_from(key, imagined_environment(simulator, state.model, "fixed"), simulator, act, episodes)
 
     layout = memory.lay_out(num_seeds, memory.bytes_of_arrays(jax.eval_shape(lambda: prepare(jnp.int32(0))[1])))
     seeds = jax.device_put(jnp.arange(layout.width), over_devices(layout.mesh))
     key, state, replay, policy, starts = layout.map(prepare, (True,), CPU_OPTIONS)(seeds)
-    fits, plays = layout.map(fit, (True,) * 3, CPU_OPTIONS), layout.map(play, (True,) * 4, CPU_OPTIONS)
+    fits, plays = layout.map(fit, (True,) * 3, CPU_OPTIONS), layout.map(plays_in, (True,) * 4, CPU_OPTIONS)
 
     widths = (4, *options.hidden, 3)
     steps = options.num_epochs * steps_per_epoch(_SIZE, options) * options.minibatch_size

@@ -4,7 +4,7 @@ from sbmrl.core.parts import Part
 from sbmrl.core.registry import BUILT_IN, register, registering
 from sbmrl.experiment.plugins import load_entry_points
 from sbmrl.games.continuous.kind import CONTINUOUS
-from sbmrl.games.continuous.model_learner import ENSEMBLE
+from sbmrl.games.continuous.model_learner import ENSEMBLE, PHYSICS
 from sbmrl.games.continuous.programme import CONTINUOUS_WORLDS
 from sbmrl.games.linear_quadratic.kind import LINEAR_QUADRATIC
 from sbmrl.games.linear_quadratic.programme import LQR
@@ -27,7 +27,7 @@ from sbmrl.schemes.implicit import IMPLICIT
 from sbmrl.schemes.inner_outer import INNER_OUTER
 
 PARTS: tuple[Part, ...] = (
-    *(PPO, POLICY_GRADIENT, NATURAL_POLICY_GRADIENT, GRADIENT, EVOLUTION, FIT, Q_LEARNING, ENSEMBLE),
+    *(PPO, POLICY_GRADIENT, NATURAL_POLICY_GRADIENT, GRADIENT, EVOLUTION, FIT, Q_LEARNING, ENSEMBLE, PHYSICS),
     *(CONTEXTUAL, INNER_OUTER, EXACT, IMPLICIT),
     *(TABULAR, LINEAR_QUADRATIC, CONTINUOUS, *MODEL_BASED_FORMULATIONS),
     *(MATRIX, *MATRIX_FORMULATIONS),

@@ -136,8 +136,11 @@ def assessor(player: Player, options: RolloutOptions) -> Callable[[Params, Traje
 
 
 def told_of_play(trajectory: Trajectory) -> Info:
-    """What every learner that plays reports of its rollout: the mean reward, and how many steps ended an episode."""
-    return {
+    """What every learner that plays reports of its rollout: the mean reward, how many steps ended an episode, and the
+    means of what the environment tells as `share_…`.
+    """
+    told = {name: jnp.mean(value) for name, value in trajectory.info.items() if name.startswith("share_")}
+    return told | {
         "mean_reward": jnp.mean(trajectory.reward),
         "share_ended": jnp.mean(trajectory.terminated | trajectory.truncated),
     }

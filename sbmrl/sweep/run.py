@@ -13,7 +13,7 @@ from sbmrl.core.files import write_json
 from sbmrl.core.parts import World
 from sbmrl.errors import InputError, require
 from sbmrl.experiment.program import make_program
-from sbmrl.experiment.solver import world_of
+from sbmrl.experiment.solver import make_solver, world_of
 from sbmrl.sweep import checkpoint, store
 from sbmrl.sweep.execute import Cell, Compiled, Engine, Progress, Runs, Saved, all_runs, engine_for, part
 from sbmrl.sweep.files import create_directory, locked, log_start, write_parquet
@@ -121,6 +121,8 @@ def run_plan(
     listener = listener or Listener()
     out = Path(out).absolute()
     worlds = [world_of(cell.experiment) for cell in plan.cells]
+    for cell, world in zip(plan.cells, worlds, strict=True):
+        make_solver(cell.experiment, world)  # what does not fit together is said before anything is written
     with opened(plan, out, resume):
         for cell, world in zip(plan.cells, worlds, strict=True):
             run_cell(cell, plan, out / cell.name, world, listener, checkpoint_seconds)

@@ -9,7 +9,6 @@ product each. The squared head has the loss mean (f − y)², y the normalised d
 """
 
 import dataclasses
-import functools
 from typing import Literal, NamedTuple
 
 import jax
@@ -89,24 +88,26 @@ class EnsembleModel(struct.PyTreeNode):
         return jax.tree.leaves(self.params)[0].shape[0]
 
     def predict(self, rules: Rules, key: jax.Array | None, observation: jax.Array, action: jax.Array) -> Prediction:
-        """As `ModelFamily.predict`."""
-        return _predict(rules, key, self, observation, action)
+        """As `Model.predict`."""
+        inputs = inputs_of(self.normaliser, observation, encode_action(rules.actions, action))
+        with jax.default_matmul_precision("float32"):
+            target, log_variance = jax.vmap(outputs_of, (None, 0, 0))(self.network, self.params, inputs)
+        if key is not None and log_variance is not None:
+            target += jnp.exp(log_variance / 2) * jax.random.normal(key, target.shape)
+        return make_possible(rules, following_of(self.normaliser, observation, target))
 
     def loss(self, rules: Rules, transitions: Transitions, valid: jax.Array) -> jax.Array:
-        """As `ModelFamily.loss`."""
+        """As `Model.loss`."""
         del rules
-        return _loss(self, transitions, valid)
+        rows, errors = _rows(self.normaliser, transitions), _objective(self.network).errors
+        with jax.default_matmul_precision("float32"):
+            return jax.vmap(lambda params: masked_mean(errors(params, rows), valid))(self.params)
 
 
 def bounded(log_variance: jax.Array) -> jax.Array:
     """Softly between `LOWEST` and `HIGHEST`, with a gradient everywhere."""
     below = HIGHEST - jax.nn.softplus(HIGHEST - log_variance)
     return LOWEST + jax.nn.softplus(below - LOWEST)
-
-
-def take_member(model: EnsembleModel, index: jax.typing.ArrayLike) -> EnsembleModel:
-    """The ensemble of that member alone; `index` `[]` may be traced."""
-    return model.replace(params=jax.tree.map(lambda x: x[index][None], model.params))
 
 
 def outputs_of(network: Network, params: Params, inputs: jax.Array) -> tuple[jax.Array, jax.Array | None]:
@@ -135,7 +136,7 @@ def make_ensemble(rules: Rules, options: EnsembleOptions) -> ModelFamily:
 
     def fit(key: jax.Array, state: ModelState, replay: Replay, num_new: int) -> tuple[ModelState, Info]:
         objective = _objective(network)
-        before = _loss(state.model, *newest(replay, num_new))
+        before = state.model.loss(rules, *newest(replay, num_new))
         normaliser = statistics(replay, options.deviation) if options.renormalise else state.model.normaliser
         rows = _rows(normaliser, replay.transitions)
         started = Fitted(state.model.params, state.optimizer_state)
@@ -145,7 +146,7 @@ def make_ensemble(rules: Rules, options: EnsembleOptions) -> ModelFamily:
         model = EnsembleModel(fitted.params, normaliser, network)
         return ModelState(model, fitted.optimizer_state), info | {"loss_on_new": before}
 
-    return ModelFamily(init, fit, lambda *inputs: _predict(rules, *inputs), _loss)
+    return ModelFamily(init, fit)
 
 
 def _rows(normaliser: Normaliser, transitions: Transitions) -> tuple[jax.Array, jax.Array]:
@@ -164,23 +165,6 @@ def _objective(network: Network) -> Objective:
         return jnp.mean((mean - rows[1]) ** 2 * jnp.exp(-log_variance) + log_variance, axis=-1)
 
     return Objective(surprises, LOWEST, errors) if network.head == "gaussian" else Objective(errors, 0.0, errors)
-
-
-def _loss(model: EnsembleModel, transitions: Transitions, valid: jax.Array) -> jax.Array:
-    rows, errors = _rows(model.normaliser, transitions), _objective(model.network).errors
-    with jax.default_matmul_precision("float32"):
-        return jax.vmap(lambda params: masked_mean(errors(params, rows), valid))(model.params)
-
-
-def _predict(
-    rules: Rules, key: jax.Array | None, model: EnsembleModel, observation: jax.Array, action: jax.Array
-) -> Prediction:
-    inputs = inputs_of(model.normaliser, observation, encode_action(rules.actions, action))
-    with jax.default_matmul_precision("float32"):
-        target, log_variance = jax.vmap(functools.partial(outputs_of, model.network))(model.params, inputs)
-    if key is not None and log_variance is not None:
-        target += jnp.exp(log_variance / 2) * jax.random.normal(key, target.shape)
-    return make_possible(rules, following_of(model.normaliser, observation, target))
 
 
 def check(options: EnsembleOptions, where: str) -> None:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from sbmrl.core.environment import Environment, Step
 from sbmrl.core.game import Acting
 from sbmrl.games.continuous.family import Model
+from sbmrl.games.continuous.options import Propagation
 from sbmrl.games.continuous.replay import Transitions, encode_action
 from sbmrl.games.continuous.simulator import Box, Simulator, to_box
 
@@ -79,10 +80,12 @@ def _judged(simulator: Simulator, state: EpisodeState, action: jax.Array, follow
     return following, new, reward, terminated, truncated, {}
 
 
-def imagined_environment(simulator: Simulator, model: Model, propagation: str) -> Environment:
-    """The world whose steps a model makes. Of E episodes at once the first ⌈E/M⌉ are in the first member, and so on.
+def imagined_environment(simulator: Simulator, model: Model, propagation: Propagation) -> Environment:
+    """The world whose steps a model makes (TS∞ and TS1 of Chua et al. 2018).
 
-    One by one an episode is in the first member.
+    Of E episodes at once the first ⌈E/M⌉ are in the first member, and so on, one by one an episode is in the first.
+    With `fixed` an episode stays with its member, which is a strategy by itself; with `random` it moves to another one
+    at every step. A step's info tells whether what the model said had to be clamped, as 0 or 1.
     """
     world = real_environment(simulator)
     rules, num_members = simulator.rules, model.num_members
@@ -93,22 +96,37 @@ def imagined_environment(simulator: Simulator, model: Model, propagation: str) -
 
     def step_many(keys: jax.Array, state: EpisodeState, answer: jax.Array) -> Step:
         action = jax.vmap(lambda answer: as_action(simulator, answer))(answer)
-        key, num = keys[0], action.shape[0]
-        shift = jax.random.randint(key, (), 0, num) if propagation == "random" else 0
-        observation, moved = (jnp.roll(x, shift, axis=0) for x in (state.observation, action))
-        empty = -num % num_members  # places that are filled up, so that every member has as many
-
-        def by_member(x: jax.Array) -> jax.Array:
-            filled = jnp.concatenate([x, jnp.broadcast_to(x[:1], (empty, *x.shape[1:]))])
-            return filled.reshape(num_members, -1, *x.shape[1:])
-
-        following = model.predict(
-            rules, jax.random.fold_in(key, 1), by_member(observation), by_member(moved)
-        ).observation
-        following = jnp.roll(following.reshape(num + empty, -1)[:num], -shift, axis=0)
-        return jax.vmap(lambda *own: _judged(simulator, *own))(state, action, following)
+        key_deal, key_model = jax.random.split(keys[0])
+        deal, collect = _deal(key_deal, num_members, action.shape[0], propagation)
+        predicted = model.predict(rules, key_model, deal(state.observation), deal(action))
+        following, clamped = jax.tree.map(collect, predicted)
+        stepped = jax.vmap(lambda *own: _judged(simulator, *own))(state, action, following)
+        return *stepped[:-1], {"share_clamped": clamped.astype(float)}
 
     return Environment(world.reset, step, step_many=step_many)
+
+
+def _deal(key: jax.Array, num_members: int, num_episodes: int, propagation: Propagation):
+    """(`[E, ...]` -> `[M, ⌈E/M⌉, ...]`, its inverse): the episodes dealt to the members, as many to each.
+
+    Places that are left over are filled up. With `random` the m-th episode of column s goes to member (m + r_s) mod M,
+    r_s uniform: each to a member drawn uniformly, without a sort.
+    """
+    empty = -num_episodes % num_members
+    columns = jnp.arange((num_episodes + empty) // num_members)
+    members = jnp.arange(num_members)[:, None]
+    shift = jax.random.randint(key, columns.shape, 0, num_members) if propagation == "random" else 0
+
+    def deal(x: jax.Array) -> jax.Array:
+        filled = jnp.concatenate([x, jnp.broadcast_to(x[:1], (empty, *x.shape[1:]))])
+        table = filled.reshape(num_members, -1, *x.shape[1:])
+        return table[(members - shift) % num_members, columns] if propagation == "random" else table
+
+    def collect(table: jax.Array) -> jax.Array:
+        own = table[(members + shift) % num_members, columns] if propagation == "random" else table
+        return own.reshape(num_episodes + empty, *own.shape[2:])[:num_episodes]
+
+    return deal, collect
 
 
 class Played(NamedTuple):

@@ -1,7 +1,7 @@
 """What a set of models is: something that is fitted to a replay and predicts; a game can hold any of them."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -12,20 +12,33 @@ from sbmrl.games.continuous.simulator import Rules
 
 LIMIT = 100.0  # in the world's units; imagined states stay within ± this (Rajeswaran et al.'s code)
 
-# A strategy of the model player: a pytree whose parameters have an axis of members M in front, with `num_members`,
-# `predict(rules, key, observation, action)` and `loss(rules, transitions, valid)`.
-Model = Any
+
+class Model(Protocol):
+    """A strategy of the model player: a pytree whose parameters have an axis of members M in front."""
+
+    @property
+    def num_members(self) -> int:
+        """M."""
+        ...
+
+    def predict(self, rules: Rules, key: jax.Array | None, observation: jax.Array, action: jax.Array) -> "Prediction":
+        """Each member's of its own part of `[M, ..., D]` and of actions `[M, ...]`; without a key (None) the mean."""
+        ...
+
+    def loss(self, rules: Rules, transitions: Transitions, valid: jax.Array) -> jax.Array:
+        """`[M]`: mean squared error, in the model's own units, over those of `[n, ...]` that are `valid` `[n]`."""
+        ...
 
 
 class ModelState(NamedTuple):
     """Carried from fit to fit.
 
     Attributes:
-        model: the strategy.
+        model: the strategy, a `Model` of the family's own class.
         optimizer_state: of each member, `[M, ...]`.
     """
 
-    model: Model
+    model: Any
     optimizer_state: Any
 
 
@@ -41,9 +54,6 @@ class Prediction(NamedTuple):
     clamped: jax.Array
 
 
-Predict = Callable[[jax.Array | None, Model, jax.Array, jax.Array], Prediction]
-
-
 class ModelFamily(NamedTuple):
     """A set of models of a world and how one of them is chosen.
 
@@ -52,15 +62,10 @@ class ModelFamily(NamedTuple):
         fit: (key, state, replay, n) -> (state, info). The info holds `[M]` numbers: `num_epochs`, `training_loss`
             and `holdout_loss` of the fit, and `loss_on_new`, that on the newest n transitions *before* it. The last two
             are means of squared normalised errors, whatever was lowered.
-        predict: (key, model, observation `[M, ..., D]`, action `[M, ...]` of the world) -> prediction, each member's of
-            its own part. Without a key (None) it predicts the mean.
-        loss: (model, transitions `[n, ...]`, valid `[n]` bool) -> `[M]` mean squared error in the model's own units.
     """
 
     init: Callable[[jax.Array], ModelState]
     fit: Callable[[jax.Array, ModelState, Replay, int], tuple[ModelState, Info]]
-    predict: Predict
-    loss: Callable[[Model, Transitions, jax.Array], jax.Array]
 
 
 def make_possible(rules: Rules, observation: jax.Array) -> Prediction:

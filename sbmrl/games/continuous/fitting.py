@@ -43,6 +43,10 @@ class FittingOptions:
     """Each slot of the replay with a number divisible by this is held out; with 0 none, and all judge what is kept."""
     patience: int = 5
     """Epochs without a holdout loss lower by 1 % behind which a member stops."""
+    num_new: int = 200
+    """The newest transitions, on which the loss before a fit is told."""
+    num_updates: int = 25
+    """Fits as a leader, each with new data of the policy (rounded up to whole records)."""
 
 
 class Objective(NamedTuple):
@@ -141,7 +145,9 @@ def _fit(
 
 def check(options: FittingOptions, where: str) -> None:
     """Raise `InputError` for a number that is not allowed; `where` is the prefix of the names."""
-    require_counts(options, where, "minibatch_size", "num_epochs", "max_gradient_steps", "patience")
+    require_counts(
+        options, where, "minibatch_size", "num_epochs", "max_gradient_steps", "patience", "num_new", "num_updates"
+    )
     require_count(options.holdout_every, where + "holdout_every", 0)
     allowed = f"must be at least {where}num_epochs, which is {options.num_epochs}"
     most = options.max_gradient_steps

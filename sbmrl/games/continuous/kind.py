@@ -62,7 +62,12 @@ def _check(composition: Composition) -> None:
     sides = {row.leader: ("leader", composition.leader, leader), row.follower: ("follower", follower, answers)}
     where, learner, _ = sides["model"]
     fits = learner is not None and learner.kind == composition.kind.name
-    require(fits, where, "must learn by ensemble, as the model of a simulated world", getattr(learner, "name", "none"))
+    require(
+        fits,
+        where,
+        "must learn by ensemble or physics, as the model of a simulated world",
+        getattr(learner, "name", ""),
+    )
     where, learner, own = sides["policy"]
     plays = learner is not None and learner.plays(own) and learner.pretrains and not learner.predicts
     allowed = "must learn by a policy gradient with a network, as the policy of a simulated world"

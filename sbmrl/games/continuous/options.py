@@ -5,6 +5,8 @@ from typing import Literal
 
 from sbmrl.core.options import GameOptions
 
+Propagation = Literal["fixed", "random"]
+
 
 @dataclasses.dataclass(frozen=True)
 class ContinuousOptions(GameOptions):
@@ -18,7 +20,7 @@ class ContinuousOptions(GameOptions):
     """Transitions kept; beyond it the oldest are overwritten."""
     initial_noise: float = 1.0
     """Standard deviation of the random actions, in half-widths of the range of actions."""
-    propagation: Literal["fixed", "random"] = "fixed"
+    propagation: Propagation = "fixed"
     """Whether an imagined episode keeps its member of the model, or moves to another one at each step."""
     num_test_episodes: int = 64
     """Starts, the same for all, from which a policy is evaluated."""

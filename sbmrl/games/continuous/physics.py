@@ -50,12 +50,18 @@ class PhysicsModel(struct.PyTreeNode):
         return jax.tree.leaves(self.log_physics)[0].shape[0]
 
     def predict(self, rules: Rules, key: jax.Array | None, observation: jax.Array, action: jax.Array) -> Prediction:
-        """As `ModelFamily.predict`."""
-        return _predict(rules, key, self, observation, action)
+        """As `Model.predict`. A world's noise is the model's too; without a key it is one draw."""
+        keys = jax.random.split(jax.random.key(0) if key is None else key, observation.shape[:-1])
+        step = rules.step
+        for _ in observation.shape[1:-1]:
+            step = jax.vmap(step, (0, None, 0, 0))
+        following = jax.vmap(step)(keys, jax.tree.map(jnp.exp, self.log_physics), observation, action)
+        return make_possible(rules, following)
 
     def loss(self, rules: Rules, transitions: Transitions, valid: jax.Array) -> jax.Array:
-        """As `ModelFamily.loss`."""
-        return _loss(rules, self, transitions, valid)
+        """As `Model.loss`."""
+        errors = _objective(rules, self.normaliser).errors
+        return jax.vmap(lambda own: masked_mean(errors(own, transitions), valid))(self.log_physics)
 
 
 def model_of(simulator: Simulator) -> PhysicsModel:
@@ -84,7 +90,7 @@ def make_physics_family(simulator: Simulator, options: PhysicsOptions) -> ModelF
         return ModelState(PhysicsModel(params, normaliser), optimizer_state)
 
     def fit(key: jax.Array, state: ModelState, replay: Replay, num_new: int) -> tuple[ModelState, Info]:
-        before = _loss(rules, state.model, *newest(replay, num_new))
+        before = state.model.loss(rules, *newest(replay, num_new))
         normaliser = statistics(replay, "absolute")
         objective = _objective(rules, normaliser)
         started = Fitted(state.model.log_physics, state.optimizer_state)
@@ -92,12 +98,7 @@ def make_physics_family(simulator: Simulator, options: PhysicsOptions) -> ModelF
         fresh = ModelState(PhysicsModel(fitted.params, normaliser), fitted.optimizer_state)
         return fresh, info | {"loss_on_new": before}
 
-    return ModelFamily(init, fit, lambda *inputs: _predict(rules, *inputs), lambda *inputs: _loss(rules, *inputs))
-
-
-def _loss(rules: Rules, model: PhysicsModel, transitions: Transitions, valid: jax.Array) -> jax.Array:
-    errors = _objective(rules, model.normaliser).errors
-    return jax.vmap(lambda own: masked_mean(errors(own, transitions), valid))(model.log_physics)
+    return ModelFamily(init, fit)
 
 
 def _objective(rules: Rules, normaliser: Normaliser) -> Objective:
@@ -110,18 +111,6 @@ def _objective(rules: Rules, normaliser: Normaliser) -> Objective:
         return jnp.mean((predicted - targets_of(normaliser, rows)) ** 2, axis=-1)
 
     return Objective(errors, 0.0, errors)
-
-
-def _predict(
-    rules: Rules, key: jax.Array | None, model: PhysicsModel, observation: jax.Array, action: jax.Array
-) -> Prediction:
-    """A world's noise is the model's too; without a key it is one draw, since equations do not tell a mean."""
-    keys = jax.random.split(jax.random.key(0) if key is None else key, observation.shape[:-1])
-    step = rules.step
-    for _ in observation.shape[1:-1]:
-        step = jax.vmap(step, (0, None, 0, 0))
-    following = jax.vmap(step)(keys, jax.tree.map(jnp.exp, model.log_physics), observation, action)
-    return make_possible(rules, following)
 
 
 def check(options: PhysicsOptions, where: str) -> None:

@@ -1,13 +1,15 @@
 """Practical PAL and MAL in simulated worlds: as Rajeswaran et al.'s code has them, and scaled to small tasks."""
 
 import dataclasses
-from typing import Any
 
+from sbmrl.core import registry
 from sbmrl.core.experiment import Experiment
 from sbmrl.core.parts import Choice, Preset
 from sbmrl.errors import InputError
 from sbmrl.games.continuous.catalogue import make_simulator
-from sbmrl.games.continuous.model_learner import ENSEMBLE, EnsembleLearnerOptions
+from sbmrl.games.continuous.ensemble import EnsembleOptions
+from sbmrl.games.continuous.model_learner import ENSEMBLE, PHYSICS
+from sbmrl.games.continuous.physics import PhysicsOptions
 from sbmrl.learners.natural_policy_gradient import NATURAL_POLICY_GRADIENT, NaturalPolicyGradientOptions
 from sbmrl.schemes.inner_outer import INNER_OUTER, InnerOuterOptions
 
@@ -28,7 +30,7 @@ _POLICY = NaturalPolicyGradientOptions(
     value_minibatch_size=100,
     value_epochs=2,
 )
-_MODEL = EnsembleLearnerOptions(
+_MODEL = EnsembleOptions(
     hidden=(64, 64),
     activation="swish",
     num_epochs=10,
@@ -46,14 +48,16 @@ def _small(choice: Choice) -> Experiment:
     steps = _NUM_ITERATIONS * _POLICY.num_repeats * _POLICY.num_environments * horizon
     policy = dataclasses.replace(_POLICY, num_steps=horizon, total_steps=steps)
     if choice.row.leader == "policy":
-        leader: Any = policy
+        options = {NATURAL_POLICY_GRADIENT.name: policy}
         scheme = InnerOuterOptions(_MODEL, num_inner_steps=1)
-        wanted = NATURAL_POLICY_GRADIENT
     else:
-        leader, scheme = _MODEL, InnerOuterOptions(dataclasses.replace(policy, num_repeats=1), num_inner_steps=20)
-        wanted = ENSEMBLE
-    if choice.learner not in (None, wanted):
-        raise InputError(f"learner: must be {wanted.name} for the leader of {choice.row.name} in {choice.env}")
+        options = {ENSEMBLE.name: _MODEL, PHYSICS.name: PhysicsOptions(num_updates=_NUM_ITERATIONS)}
+        scheme = InnerOuterOptions(dataclasses.replace(policy, num_repeats=1), num_inner_steps=20)
+    wanted = choice.learner or registry.learner(next(iter(options)))
+    if wanted.name not in options:
+        allowed = " or ".join(options)
+        raise InputError(f"learner: must be {allowed} for the leader of {choice.row.name} in {choice.env}")
+    leader = options[wanted.name]
     game = choice.options(context=wanted.heard(leader)[0], buffer_size=6000)
     return Experiment(choice.row.name, choice.env, game, scheme, leader, num_records=_NUM_ITERATIONS)
 

@@ -10,16 +10,12 @@ import pytest
 import sbmrl
 from sbmrl import InputError, make_train, preset
 from sbmrl.cli import main
-from sbmrl.core.environment import auto_reset
 from sbmrl.core.experiment import compose
-from sbmrl.core.rollout import rollout, start
 from sbmrl.experiment.checks import check
 from sbmrl.experiment.program import make_program
 from sbmrl.experiment.solver import world_of
-from sbmrl.games.continuous.catalogue import WORLDS, known_returns, make_simulator
-from sbmrl.games.continuous.episodes import imagined_environment, play, real_environment
+from sbmrl.games.continuous.catalogue import WORLDS, known_returns
 from sbmrl.games.continuous.measures import LARGE_LOSS, SMALL_LOSS
-from sbmrl.games.continuous.physics import model_of
 from sbmrl.games.matrix.q_learning import QLearningOptions
 from sbmrl.learners.evolution import EvolutionOptions
 from sbmrl.learners.gradient import GradientOptions
@@ -79,39 +75,6 @@ def test_a_seed_is_the_same_alone():
     np.testing.assert_allclose(*both, rtol=1e-3)
 
 
-def test_the_true_physics_as_a_model_is_the_world():
-    world = make_simulator("gymnax:Pendulum-v1")
-    model = jax.tree.map(lambda x: jnp.concatenate([x, x]), model_of(world).log_physics)
-    model = model_of(world).replace(log_physics=model)  # two members, both true
-    act = lambda key, observation: 0.3 * jnp.sin(7.0 * observation[..., :1])  # noqa: E731
-    real = play(jax.random.key(0), real_environment(world), world, act, 4)
-    for propagation in ("fixed", "random"):
-        imagined = play(jax.random.key(0), imagined_environment(world, model, propagation), world, act, 4)
-        np.testing.assert_allclose(imagined.returns, real.returns, rtol=1e-3)
-        np.testing.assert_allclose(imagined.transitions.action, real.transitions.action, atol=0.05)
-
-
-@pytest.mark.parametrize("num_episodes", [1, 3, 4, 7])
-def test_any_number_of_episodes_is_dealt_to_the_members(num_episodes):
-    """Of three members one is heavier; the first ⌈E/3⌉ episodes are in the first member, and so on."""
-    world = make_simulator("gymnax:Pendulum-v1")
-    masses = jnp.log(jnp.array([0.5, 1.0, 2.0]))
-    physics = {name: jnp.broadcast_to(value, (3,)) for name, value in model_of(world).log_physics.items()}
-    model = model_of(world).replace(log_physics=physics | {"mass": masses})
-    environment = imagined_environment(world, model, "fixed")
-    _, state = jax.vmap(environment.reset)(jax.random.split(jax.random.key(0), num_episodes))
-    answer = jnp.full((num_episodes, 1), 0.8)
-    assert environment.step_many is not None
-    following = environment.step_many(jax.random.split(jax.random.key(1), num_episodes), state, answer)[0]
-    for place in range(num_episodes):
-        member = place // -(-num_episodes // 3)
-        own = real_environment(
-            world.replace(physics=jax.tree.map(lambda x, m=member: jnp.exp(x[m]), model.log_physics))
-        )
-        one = jax.tree.map(lambda x, e=place: x[e], state)
-        np.testing.assert_allclose(following[place], own.step(jax.random.key(2), one, answer[place])[0], rtol=1e-5)
-
-
 def test_the_preset_fits_every_world_that_is_judged():
     for name, row in WORLDS.items():
         if row.known is not None:
@@ -119,29 +82,29 @@ def test_the_preset_fits_every_world_that_is_judged():
                 make_program(preset("small", formulation, env=name))
 
 
+def test_a_few_numbers_of_physics_can_lead():
+    """A model of masses and lengths finds the pendulum's; the corridor has none."""
+    policy = {f"follower__{name}": value for name, value in POLICY.items()} | {"follower__num_steps": 200}
+    experiment = preset("small", "mal", learner="physics", env="gymnax:Pendulum-v1")
+    sizes = {"leader__num_updates": 2, "num_inner_steps": 1, "num_records": 2, "num_test_episodes": 4}
+    found = jax.jit(make_train(experiment.replace(**sizes, **policy)))(jax.random.key(0))
+    assert float(found.final.profile["model"].log_physics["gravity"].shape[0]) == 1
+    losses = found.curves["play"]["holdout_loss"]
+    assert losses[-1] < 1e-2
+    with pytest.raises(InputError, match="must have physics"):
+        make_program(preset("small", "mal", learner="physics", env=WORLD))
+
+
 def test_the_other_learners_are_refused_from_python_too():
     for leader in (GradientOptions(), EvolutionOptions(num_episodes=2), QLearningOptions()):
         with pytest.raises(InputError, match="leader"):
             check(small("pal").replace(leader=leader, context="answers"))
-    with pytest.raises(InputError, match="leader: must learn by ensemble"):
+    with pytest.raises(InputError, match="leader: must learn by ensemble or physics"):
         check(small("mal").replace(leader=EvolutionOptions()))
     with pytest.raises(InputError, match=r"leader\.parametrization: must be network"):
         check(small("pal").replace(leader__parametrization="table"))
     with pytest.raises(InputError, match="buffer_size: must be a whole number"):
         check(small("pal", buffer_size=100))
-
-
-def test_steps_of_many_episodes_are_those_of_each():
-    world = real_environment(make_simulator("gymnax:CartPole-v1"))
-    many = world._replace(step_many=jax.vmap(world.step))
-    answer = lambda key, observation: (observation[:, 2] > 0).astype(jnp.int32)  # noqa: E731
-    found = []
-    for environment in (world, many):
-        running = start(jax.random.key(0), environment, 3)
-        found.append(rollout(jax.random.key(1), auto_reset(environment), answer, running, 120)[1])
-    assert bool(found[0].terminated.any())
-    for one, other in zip(jax.tree.leaves(found[0]), jax.tree.leaves(found[1]), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
 
 
 def test_fooled_is_said_of_a_model_that_is_right_only_where_its_policy_goes():
@@ -189,7 +152,7 @@ def test_a_run_is_kept_read_and_played_again(tmp_path, capsys):
         ("train mal_agent_reward --env corridor", "formulation: must be pal or mal in a simulated world"),
         ("train mal --env corridor --scheme exact", "scheme: must be inner_outer in corridor"),
         ("train mal --env corridor --unroll 1", "unroll: must be 0"),
-        ("train mal --env corridor --learner ppo", "learner: must be ensemble for the leader of mal in corridor"),
+        ("train mal --env corridor --learner ppo", "learner: must be ensemble or physics for the leader of mal"),
         ("train pal --env gymnax:Acrobot-v1", "gymnax:Acrobot-v1 has no known optimum to judge a run by; use corridor"),
         ("train pal --env gymnax:Pendulum", "did you mean 'gymnax:Pendulum-v1'"),
         ("train mal --env corridor --leader.holdout-every 1", "leader.holdout_every: with 1 there is nothing"),

@@ -12,7 +12,7 @@ from sbmrl.core.options import with_traced
 from sbmrl.errors import InputError
 from sbmrl.games.continuous import ensemble, fitting, physics
 from sbmrl.games.continuous.catalogue import make_simulator
-from sbmrl.games.continuous.ensemble import EnsembleModel, EnsembleOptions, Network, bounded, make_ensemble, take_member
+from sbmrl.games.continuous.ensemble import EnsembleModel, EnsembleOptions, Network, bounded, make_ensemble
 from sbmrl.games.continuous.family import LIMIT, make_possible
 from sbmrl.games.continuous.fitting import Fitted, FittingOptions, Objective, fit_members, make_optimizer
 from sbmrl.games.continuous.normaliser import following_of, identity
@@ -98,10 +98,10 @@ def test_a_gaussian_head_finds_mean_and_spread():
     family = make_ensemble(RULES, options)
     state, info = jax.jit(family.fit, static_argnums=3)(key, family.init(key), replay, 20)
     observation, action = jnp.zeros((2, 2_000, 2)), jnp.zeros((2, 2_000, 1))
-    drawn = family.predict(jax.random.key(2), state.model, observation, action).observation
+    drawn = state.model.predict(RULES, jax.random.key(2), observation, action).observation
     np.testing.assert_allclose(drawn.mean(1), 1.0, atol=0.15)
     np.testing.assert_allclose(drawn.std(1), 0.5, atol=0.1)
-    assert np.ptp(family.predict(None, state.model, observation, action).observation, axis=1).max() < 1e-6
+    assert np.ptp(state.model.predict(RULES, None, observation, action).observation, axis=1).max() < 1e-6
     assert (info["holdout_loss"] > 0).all()
 
 
@@ -139,19 +139,19 @@ def test_a_linear_world_is_learned_and_the_loss_on_new_data_is_that_before_the_f
     family, key = make_ensemble(RULES, options), jax.random.key(0)
     fit, replay = jax.jit(family.fit, static_argnums=3), linear_replay(0)
     state = family.init(key)
-    untrained = family.predict(None, state.model, *pair(replay, 2)).observation
+    untrained = state.model.predict(RULES, None, *pair(replay, 2)).observation
     state, info = fit(key, state, replay, 50)
     expected = jnp.mean((untrained - replay.transitions.next_observation)[:, -50:] ** 2, axis=(1, 2))
     np.testing.assert_allclose(info["loss_on_new"], expected, rtol=1e-4)
     assert info["holdout_loss"].max() < 5e-3
     fresh = linear_replay(1)
-    predicted = family.predict(None, state.model, *pair(fresh, 2)).observation
+    predicted = state.model.predict(RULES, None, *pair(fresh, 2)).observation
     assert jnp.mean((predicted - fresh.transitions.next_observation) ** 2) < 2e-3
     kept = state.model
     state, info = fit(key, state, replay, 50)
     assert info["loss_on_new"].max() < 5e-3
     by_hand = (predicted - fresh.transitions.next_observation) / state.model.normaliser.difference_scale
-    loss = family.loss(kept, fresh.transitions, jnp.arange(200) < 100)
+    loss = kept.loss(RULES, fresh.transitions, jnp.arange(200) < 100)
     np.testing.assert_allclose(loss, jnp.mean(by_hand[:, :100] ** 2, axis=(1, 2)), rtol=1e-3)
 
 
@@ -169,7 +169,7 @@ def test_the_pendulum_is_learned():
     family, key = make_ensemble(simulator.rules, options), jax.random.key(0)
     state, info = jax.jit(family.fit, static_argnums=3)(key, family.init(key), pendulum_replay(0, 2_000), 50)
     fresh = pendulum_replay(1, 500)
-    predicted, clamped = family.predict(None, state.model, *pair(fresh, 2))
+    predicted, clamped = state.model.predict(simulator.rules, None, *pair(fresh, 2))
     error = jnp.abs(predicted - fresh.transitions.next_observation).mean((0, 1))
     assert (error < jnp.array([0.01, 0.01, 0.04])).all()
     assert info["holdout_loss"].max() < 0.01
@@ -178,7 +178,7 @@ def test_the_pendulum_is_learned():
 
 def family_loss(simulator, model, transitions):
     valid = jnp.ones(transitions.action.shape[0], bool)
-    return make_physics_family(simulator, PhysicsOptions()).loss(model, transitions, valid)[0]
+    return model.loss(simulator.rules, transitions, valid)[0]
 
 
 @pytest.mark.parametrize("name", ["gymnax:Pendulum-v1", "gymnax:CartPole-v1"])
@@ -191,8 +191,7 @@ def test_physics_are_found_and_the_true_ones_make_no_error(name):
     following = jax.vmap(rules.step, (None, None, 0, 0))(key, simulator.physics, states, action)
     transitions = Transitions(states, encode_action(rules.actions, action), following)
     replay = write(empty(300, size, transitions.action.shape[1]), transitions, jnp.ones(300, bool))
-    predict = make_physics_family(simulator, PhysicsOptions()).predict
-    predicted = predict(None, model_of(simulator), states[None], action[None]).observation
+    predicted = model_of(simulator).predict(rules, None, states[None], action[None]).observation
     np.testing.assert_allclose(predicted[0], following, atol=1e-5)
     assert family_loss(simulator, model_of(simulator), transitions) < 1e-10
     options = PhysicsOptions(num_members=2, learning_rate=3e-2, minibatch_size=32, num_epochs=60, patience=60)
@@ -219,9 +218,9 @@ def test_models_are_strategies_in_a_carry_and_a_member_is_one_by_itself():
 
     state, _ = jax.lax.scan(repeat, state, jax.random.split(key, 2))
     observation, action = pair(replay, 3)
-    alone = jax.jit(take_member)(state.model, 1)
-    together = family.predict(None, state.model, observation, action).observation
-    close(family.predict(None, alone, observation[:1], action[:1]).observation[0], together[1])
+    alone = state.model.replace(params=jax.tree.map(lambda x: x[1:2], state.model.params))
+    together = state.model.predict(RULES, None, observation, action).observation
+    close(alone.predict(RULES, None, observation[:1], action[:1]).observation[0], together[1])
 
 
 def test_without_a_holdout_members_are_judged_by_all_that_is_filled():
@@ -229,7 +228,7 @@ def test_without_a_holdout_members_are_judged_by_all_that_is_filled():
     replay = linear_replay(0)
     half = replay._replace(count=jnp.int32(100))
     state, info = family.fit(key, family.init(key), half, 10)
-    close(info["holdout_loss"], family.loss(state.model, replay.transitions, jnp.arange(200) < 100))
+    close(info["holdout_loss"], state.model.loss(RULES, replay.transitions, jnp.arange(200) < 100))
 
 
 def test_the_normaliser_can_be_kept():
@@ -245,7 +244,7 @@ def test_predictions_are_clamped_counted_and_projected():
     np.testing.assert_allclose(found.observation, [[0, 1, 3], [1, 0, -8]], atol=1e-6)
     wild = EnsembleModel(make_ensemble(RULES, SMALL).init(jax.random.key(0)).model.params, identity(2, 1), NETWORK)
     wild = wild.replace(params=jax.tree.map(lambda x: 1e4 * (x + 1), wild.params))
-    far = make_ensemble(RULES, SMALL).predict(None, wild, jnp.ones((3, 5, 2)), jnp.ones((3, 5, 1)))
+    far = wild.predict(RULES, None, jnp.ones((3, 5, 2)), jnp.ones((3, 5, 1)))
     assert far.clamped.all()
     assert (jnp.abs(far.observation) == LIMIT).all()
 
@@ -260,7 +259,7 @@ def test_frozen_dimensions_stay_where_they_are():
     replay = write(empty(100, 2, 1), transitions, jnp.ones(100, bool))
     family = make_ensemble(RULES, SMALL)
     state, _ = family.fit(key, family.init(key), replay, 10)
-    predicted = family.predict(key, state.model, *pair(replay, 3)).observation
+    predicted = state.model.predict(RULES, key, *pair(replay, 3)).observation
     np.testing.assert_array_equal(predicted[..., 1], jnp.stack([states[:, 1]] * 3))
     np.testing.assert_array_equal(
         predicted[..., 1], following_of(state.model.normaliser, pair(replay, 3)[0], predicted)[..., 1]
@@ -274,7 +273,7 @@ def test_seeds_side_by_side_are_those_one_by_one_and_none_spoils_its_neighbour()
 
     def run(key, replay):
         state, info = family.fit(key, family.init(key), replay, 10)
-        return state, info, family.predict(key, state.model, *pair(replay, 3))
+        return state, info, state.model.predict(RULES, key, *pair(replay, 3))
 
     many = jax.jit(jax.vmap(run))
     together = many(keys, replays)
