@@ -43,7 +43,7 @@ class FormulationRow(NamedTuple):
         summary: one line for `sbmrl list`.
         options: the row's own knobs, a frozen dataclass; what can be set of its game are these and the options of the
             kind of game. None where it has no knob.
-        check: (options, prefix of the names) -> None; raises `InputError` for knobs that are not allowed.
+        check: (options) -> None; raises `InputError` for knobs that are not allowed.
     """
 
     name: str
@@ -55,7 +55,7 @@ class FormulationRow(NamedTuple):
     follower_wants: Callable[[Any], Weights]
     summary: str
     options: type | None = None
-    check: Callable[[Any, str], None] = lambda options, where: None
+    check: Callable[[Any], None] = lambda options: None
 
     def formulation(self, options: Any) -> Formulation:
         """The game at the given options, whose numbers may be traced."""

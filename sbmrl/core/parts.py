@@ -94,7 +94,7 @@ class Choice(NamedTuple):
     @property
     def only_predicts(self) -> bool:
         """Whether all that the follower wants is to predict the data."""
-        return set(self.row.formulation(self.options()).follower_wants) <= self.kind.predictions
+        return self.kind.only_predicts(self.row)
 
 
 class Composition(NamedTuple):
@@ -288,6 +288,10 @@ class GameKind(NamedTuple):
     def options_of(self, row: FormulationRow) -> type:
         """The class of what can be set of a formulation in this kind of game."""
         return options_of(row.options, self.options)
+
+    def only_predicts(self, row: FormulationRow) -> bool:
+        """Whether all that a formulation's follower wants is to predict the data, by the kind's own options."""
+        return set(row.follower_wants(self.options_of(row)())) <= self.predictions
 
     def read_world(self, path: Path) -> World:
         """The world that a run has kept as plain data in a JSON file.

@@ -10,6 +10,9 @@ from sbmrl.core.game import Collector, Game, Info, Outcome, Profile, Strategy
 from sbmrl.core.learner import Learner
 from sbmrl.core.scheme import Scheme
 
+# Tags far behind the small numbers that `split` counts with: a learner may split the key that it is handed.
+_FOLLOWER_TAG, _DATA_TAG = 0x666F6C, 0x646174
+
 
 class GameState(NamedTuple):
     """Everything that changes while the game is learned: the leader's learner, the scheme's state, collected data."""
@@ -67,8 +70,6 @@ def stackelberg(
         scheme: how the follower answers.
         num_steps: leader steps.
     """
-    # Tags far behind the small numbers that `split` counts with: a learner may split the key that it is handed.
-    follower_tag, data_tag = 0x666F6C, 0x646174
 
     def random_leader(key: jax.Array) -> Profile:
         return {formulation.leader: game.priors[formulation.leader](key)}
@@ -86,13 +87,9 @@ def stackelberg(
     def strategy(state: GameState) -> Strategy:
         return leader_strategy(leader.params(state.leader))
 
-    def collect(collector: Collector, key: jax.Array, state: GameState) -> GameState:
-        profile = outcome(state)(strategy(state))
-        return state._replace(data=collector.update(jax.random.fold_in(key, data_tag), state.data, profile))
-
     def init(key: jax.Array) -> GameState:
         key_leader, key_follower = jax.random.split(key)
-        data = {} if game.collector is None else game.collector.init(jax.random.fold_in(key, data_tag))
+        data = {} if game.collector is None else game.collector.init(jax.random.fold_in(key, _DATA_TAG))
         follower = scheme.init(key_follower, lambda key: {**data, **random_leader(key)})
         return GameState(leader.init(key_leader, outcome(GameState(None, follower, data))), follower, data)
 
@@ -100,20 +97,44 @@ def stackelberg(
         follower, info = scheme.adapt(key, state.follower, random_leader)
         return state._replace(follower=follower), info
 
-    def play(key: jax.Array, state: GameState) -> tuple[GameState, Info]:
-        info: Info = {}
-        if scheme.adapts_in_play:
-            present = given(state)(strategy(state))
-            follower, info = scheme.adapt(jax.random.fold_in(key, follower_tag), state.follower, lambda key: present)
-            state = state._replace(follower=follower)
-        collector = game.collector
-        if collector is not None and collector.after_follower:
-            state = collect(collector, key, state)
-        new, leader_info = leader.update(key, state.leader, outcome(state))
-        state = state._replace(leader=new)
-        if collector is not None and not collector.after_follower:
-            state = collect(collector, key, state)
-        return state, info | leader_info
-
+    play = _play(leader, scheme, game.collector, given, outcome, strategy)
     stages = (Stage("pretrain", pretrain, scheme.num_pretrain_steps), Stage("play", play, num_steps))
     return Algorithm(init, tuple(stage for stage in stages if stage.num_steps), given, outcome, strategy)
+
+
+def _play(
+    leader: Learner,
+    scheme: Scheme,
+    collector: Collector | None,
+    given: Callable[[GameState], Outcome],
+    outcome: Callable[[GameState], Outcome],
+    strategy: Callable[[GameState], Strategy],
+) -> Callable[[jax.Array, GameState], tuple[GameState, Info]]:
+    """A step of the stage "play": the follower's move, the leader's, and that of the data where they are due."""
+
+    def follow(key: jax.Array, state: GameState) -> tuple[GameState, Info]:
+        present = given(state)(strategy(state))
+        follower, info = scheme.adapt(jax.random.fold_in(key, _FOLLOWER_TAG), state.follower, lambda key: present)
+        return state._replace(follower=follower), info
+
+    def lead(key: jax.Array, state: GameState) -> tuple[GameState, Info]:
+        new, info = leader.update(key, state.leader, outcome(state))
+        return state._replace(leader=new), info
+
+    def collect(key: jax.Array, state: GameState) -> tuple[GameState, Info]:
+        assert collector is not None
+        profile = outcome(state)(strategy(state))
+        return state._replace(data=collector.update(jax.random.fold_in(key, _DATA_TAG), state.data, profile)), {}
+
+    moves = [follow, lead] if scheme.adapts_in_play else [lead]
+    if collector is not None:
+        moves.insert(moves.index(lead) if collector.after_follower else len(moves), collect)
+
+    def play(key: jax.Array, state: GameState) -> tuple[GameState, Info]:
+        info: Info = {}
+        for move in moves:
+            state, told = move(key, state)
+            info |= told
+        return state, info
+
+    return play

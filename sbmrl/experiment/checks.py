@@ -18,7 +18,7 @@ def check(experiment: Experiment) -> Experiment:
     composition = compose(experiment)
     require_known_values(experiment)
     require_counts(experiment, "", "num_records", "num_random_leaders", "num_eval_episodes")
-    composition.row.check(experiment.game, "")
+    composition.row.check(experiment.game)
     composition.leader.check(experiment.leader, "leader.")
     if composition.follower is not None:
         composition.follower.check(experiment.scheme.follower, "follower.")

@@ -23,12 +23,10 @@ from sbmrl.games.tabular.mdp import make_world, tabular_environment
 from sbmrl.learners.gradient import GradientOptions
 from sbmrl.learners.natural_policy_gradient import (
     NaturalPolicyGradientOptions,
-    conjugate_gradient,
-    fisher_vector_product,
     natural_policy_gradient,
-    natural_step,
     policy_step,
 )
+from sbmrl.learners.natural_step import conjugate_gradient, fisher_vector_product, natural_step
 from sbmrl.learners.rollouts import Samples
 
 SMALL = NaturalPolicyGradientOptions(

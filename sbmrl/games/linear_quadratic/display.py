@@ -7,12 +7,9 @@ import polars as pl
 
 from sbmrl.core.parts import GameDisplay
 from sbmrl.display.tables import median
+from sbmrl.games.model_based.display import departure
 
 Row = Mapping[str, Any]
-
-
-def _departure(row: Row) -> str:
-    return " (paid in the model)" if row["agent_reward"] == "model" else ""
 
 
 def _told(rows: Sequence[Row]) -> str:
@@ -43,7 +40,7 @@ DISPLAY = GameDisplay(
     baseline="whoever pays twice the optimal cost",
     responds="within 1 % of the optimal cost at {leader} (a model: its loss below that)",
     tolerance=lambda head: 0.01 * abs(head["optimal_return"]),
-    departure=_departure,
+    departure=departure,
     told=_told,
     told_apart=("loss", "action_noise"),
     measured=_measured,

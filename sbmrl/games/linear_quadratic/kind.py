@@ -69,20 +69,16 @@ def _make_game(world: LinearQuadraticSystem, formulation: Formulation, options: 
     return linear_quadratic_game(world, formulation, options)
 
 
-def _only_fits(row: FormulationRow) -> bool:
-    return set(row.follower_wants(LINEAR_QUADRATIC.options_of(row)())) <= _PREDICTIONS
-
-
 def _exact(row: FormulationRow, differentiable: bool) -> RiccatiOptions | RegressionOptions | None:
     """A policy is the optimal control; a model that only fits has no error; one that wants more has no closed form."""
     if row.follower == "policy":
         return RiccatiOptions(derivative="exact" if differentiable else "none")
-    return RegressionOptions() if _only_fits(row) else None
+    return RegressionOptions() if LINEAR_QUADRATIC.only_predicts(row) else None
 
 
 def _soft(row: FormulationRow, differentiable: bool) -> IterationOptions | None:
     del differentiable  # it always is
-    return IterationOptions() if row.follower == "policy" or _only_fits(row) else None
+    return IterationOptions() if row.follower == "policy" or LINEAR_QUADRATIC.only_predicts(row) else None
 
 
 def _check(composition: Composition) -> None:
@@ -94,7 +90,7 @@ def _check(composition: Composition) -> None:
     if isinstance(answer, RegressionOptions) and options.action_noise > 0.0:
         allowed = "must be truth where action_noise is positive: no other model has loss 0"
         require(answer.among == "truth", "follower.among", allowed, answer.among)
-    if composition.formulation.follower_wants.get("model_return", 0.0) and composition.row.follower == "model":
+    if composition.row.follower == "model" and not composition.only_predicts:
         raise InputError(
             f"formulation: {composition.row.name} has no solution in a linear-quadratic world: its model can make the "
             "cost infinite at a finite loss"
@@ -127,8 +123,6 @@ def _display() -> GameDisplay:
     return DISPLAY
 
 
-_PREDICTIONS = frozenset({"fit"})
-
 LINEAR_QUADRATIC = GameKind(
     name="linear_quadratic",
     summary="model-based RL where all is in closed form: linear players, quadratic costs",
@@ -148,7 +142,7 @@ LINEAR_QUADRATIC = GameKind(
     unused=_unused,
     starts=("weak", "random", "truth"),
     answers={"exact": _exact, "soft": _soft},
-    predictions=_PREDICTIONS,
+    predictions=frozenset({"fit"}),
     columns=_columns,
     display=_display,
 )

@@ -8,7 +8,7 @@ import matplotlib
 import numpy as np
 import polars as pl
 
-from sbmrl.core.files import write_json, write_text
+from sbmrl.display.files import write_findings
 from sbmrl.display.plotting import COLOURS, STYLE, Drawing, clean, new_figure, render
 from sbmrl.display.results import Cell, Run
 from sbmrl.display.statistics import fraction_interval
@@ -126,10 +126,4 @@ def write(run: Run, out: Path) -> list[Path]:
         InputError: a file is damaged.
     """
     rows = summarise(run)
-    drawing = figure(rows)
-    stem = out / drawing.name
-    write_json(stem.with_suffix(".json"), {"rows": rows})
-    write_text(stem.with_suffix(".md"), to_markdown(rows))
-    stem.with_suffix(".svg").write_bytes(drawing.svg)
-    stem.with_suffix(".png").write_bytes(drawing.png)
-    return [stem.with_suffix(suffix) for suffix in (".md", ".json", ".svg", ".png")]
+    return write_findings(out, {"rows": rows}, to_markdown(rows), figure(rows))

@@ -10,7 +10,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter
 
-from sbmrl.core.files import write_json, write_text
+from sbmrl.display.files import write_findings
 from sbmrl.display.plotting import COLOURS, STYLE, Drawing, clean, new_figure, render
 from sbmrl.display.results import Cell, Run
 from sbmrl.display.statistics import fraction_interval, mean_interval
@@ -185,10 +185,5 @@ def write(run: Run, out: Path) -> list[Path]:
     Raises:
         InputError: a file is damaged.
     """
-    data, drawing = summarise(run), figure(run)
-    stem = out / drawing.name
-    write_json(stem.with_suffix(".json"), data)
-    write_text(stem.with_suffix(".md"), to_markdown(data))
-    stem.with_suffix(".svg").write_bytes(drawing.svg)
-    stem.with_suffix(".png").write_bytes(drawing.png)
-    return [stem.with_suffix(suffix) for suffix in (".md", ".json", ".svg", ".png")]
+    data = summarise(run)
+    return write_findings(out, data, to_markdown(data), figure(run))

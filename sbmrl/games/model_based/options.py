@@ -39,14 +39,14 @@ class PessimisticOptions:
     """β > 0, weight of the fit against pessimism, in units of return per unit of loss."""
 
 
-def check_alpha(options: Any, where: str) -> None:
+def check_alpha(options: Any) -> None:
     """Raise `InputError` unless α is a share."""
-    require_ranges(options, where, alpha=(0.0, 1.0))
+    require_ranges(options, "", alpha=(0.0, 1.0))
 
 
-def check_beta(options: Any, where: str) -> None:
+def check_beta(options: Any) -> None:
     """Raise `InputError` unless β is positive."""
-    require_positive(options, where, "beta")
+    require_positive(options, "", "beta")
 
 
 def columns(options: Any) -> dict[str, Any]:

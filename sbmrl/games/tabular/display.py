@@ -9,6 +9,7 @@ import polars as pl
 from sbmrl.core.parts import ExtraTable, GameDisplay, Published
 from sbmrl.display.results import Cell
 from sbmrl.display.tables import median
+from sbmrl.games.model_based.display import departure
 from sbmrl.games.tabular.draw import draw_panels
 from sbmrl.games.tabular.mdp import TabularMDP
 from sbmrl.games.tabular.panels import model_panels, world_panel
@@ -39,10 +40,6 @@ _CERTIFIED = (
 )
 
 Row = Mapping[str, Any]
-
-
-def _departure(row: Row) -> str:
-    return " (paid in the model)" if row["agent_reward"] == "model" else ""
 
 
 def _told(rows: Sequence[Row]) -> str:
@@ -98,7 +95,7 @@ def _draw_run(cell: Cell, run: int, stem: Path) -> list[Path]:
 DISPLAY = GameDisplay(
     returns="of each seed's greedy policy in the true world",
     responds="within 0.5 of optimal against {leader} (a model: its loss within 0.5 of the best)",
-    departure=_departure,
+    departure=departure,
     told=_told,
     told_apart=("loss",),
     published=_published,

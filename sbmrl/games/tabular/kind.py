@@ -9,7 +9,7 @@ import numpy as np
 
 from sbmrl.core.formulation import Formulation, FormulationRow
 from sbmrl.core.game import Game
-from sbmrl.core.options import options_of, require_count, require_counts, require_positive, require_ranges
+from sbmrl.core.options import require_count, require_counts, require_positive, require_ranges
 from sbmrl.core.parts import Composition, GameDisplay, GameKind
 from sbmrl.errors import InputError, require
 from sbmrl.games.model_based.options import columns, refuse_void
@@ -66,16 +66,12 @@ def _exact(row: FormulationRow, differentiable: bool) -> PlanOptions | Condition
     """A policy plans; a model that only fits knows the conditionals; one that wants more has no closed form."""
     if row.follower == "policy":
         return PlanOptions(backup="soft" if differentiable else "hard")
-    return ConditionalsOptions() if _only_fits(row) else None
+    return ConditionalsOptions() if TABULAR.only_predicts(row) else None
 
 
 def _soft(row: FormulationRow, differentiable: bool) -> SoftOptions | None:
     del differentiable  # it always is
-    return SoftOptions() if row.follower == "policy" or _only_fits(row) else None
-
-
-def _only_fits(row: FormulationRow) -> bool:
-    return set(row.follower_wants(options_of(row.options, TabularOptions)())) <= _PREDICTIONS
+    return SoftOptions() if row.follower == "policy" or TABULAR.only_predicts(row) else None
 
 
 def _check(composition: Composition) -> None:
@@ -150,8 +146,6 @@ def _display() -> GameDisplay:
     return DISPLAY
 
 
-_PREDICTIONS = frozenset({"fit"})
-
 TABULAR = GameKind(
     name="tabular",
     family="model_based",
@@ -170,7 +164,7 @@ TABULAR = GameKind(
     check=_check,
     unused=_unused,
     answers={"exact": _exact, "soft": _soft},
-    predictions=_PREDICTIONS,
+    predictions=frozenset({"fit"}),
     columns=_columns,
     display=_display,
 )
