@@ -101,6 +101,13 @@ def test_a_kind_of_game_adds_its_own_to_a_row_and_what_nobody_published_has_no_c
         assert {len(cells(one, rows)) for one in rows} == {len(columns(rows))}
 
 
+def test_a_best_response_that_nobody_knows_is_not_counted():
+    row = make_row(TABULAR, results([36.45, 36.45], follower_gap_true=[np.nan, np.nan]), 1.0)
+    assert row["fraction_follower_best_responds"]["value"] is None
+    row = make_row(TABULAR, results([36.45, 36.45], follower_gap_true=[np.nan, 0.1]), 1.0)
+    assert row["fraction_follower_best_responds"]["value"] == 1.0
+
+
 def test_aggregates_leave_out_what_is_not_finite():
     logged = tracking.aggregate(Progress("play", 1, 2, 100, {"exact_return": np.array([1.0, 3.0, np.nan])}))
     assert logged["play/steps"] == 100

@@ -156,12 +156,15 @@ def test_a_run_is_kept_read_and_played_again(tmp_path, capsys):
         ("train pal --env gymnax:Acrobot-v1", "gymnax:Acrobot-v1 has no known optimum to judge a run by; use corridor"),
         ("train pal --env gymnax:Pendulum", "did you mean 'gymnax:Pendulum-v1'"),
         ("train mal --env corridor --leader.holdout-every 1", "leader.holdout_every: with 1 there is nothing"),
+        ("train pal --env corridor --leader.num-steps 20", "num_steps: must be at least 50 for the policy"),
+        ("train mal --env corridor --learner physics", "must have physics that can be fitted"),
         ("train pal --env corridor --initial-noise 0", "initial_noise: must be positive and finite"),
     ],
 )
-def test_what_cannot_be_played_is_refused_in_one_line(capsys, words, says):
+def test_what_cannot_be_played_is_refused_in_one_line_before_anything_is_written(capsys, tmp_path, words, says):
     with pytest.raises(SystemExit) as stopped:
-        main(words.split())
+        main([*words.split(), "--out", str(tmp_path / "run")])
+    assert not (tmp_path / "run").exists()
     assert stopped.value.code == 2
     assert says in capsys.readouterr().err
 
