@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 
 import sbmrl
+from sbmrl.core.free_players import free_player
 from sbmrl.core.learner import Learner, answers_of, trainee_of_answers
 from sbmrl.core.options import require_counts, require_positive
-from sbmrl.core.players import free_player
 from sbmrl.errors import require
 
 

@@ -9,8 +9,9 @@ import optax
 
 from sbmrl.core.environment import Environment
 from sbmrl.core.formulation import Role
+from sbmrl.core.free_players import FreePlayer
 from sbmrl.core.game import Game, Info, Profile, Seat, Strategy
-from sbmrl.core.players import FreePlayer, Params
+from sbmrl.core.players import Params
 from sbmrl.core.rollout import Running, Trajectory
 
 Opponent = Any  # what the problem needs to know of the other side: an `Outcome`, or a sampler of leaders

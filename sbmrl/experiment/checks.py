@@ -1,9 +1,9 @@
 """Which experiments can run, and why the others cannot: one clear line for each."""
 
 from sbmrl.core.experiment import Experiment, compose
+from sbmrl.core.free_players import USUAL
 from sbmrl.core.options import require_counts, require_defaults, require_known_values
 from sbmrl.core.parts import Composition
-from sbmrl.core.players import USUAL
 from sbmrl.errors import require, require_known
 from sbmrl.experiment import parts  # noqa: F401  # which parts there are
 

@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from sbmrl.core.free_players import USUAL, free_player
 from sbmrl.core.game import Info, Outcome, Strategy
 from sbmrl.core.learner import Learner, Task, Trainee, answers_of, trainee_of_answers
 from sbmrl.core.options import require_count, require_counts, require_positive
 from sbmrl.core.parts import LearnerKind
-from sbmrl.core.players import USUAL, Parametrization, Params, free_player
+from sbmrl.core.players import Parametrization, Params
 from sbmrl.core.rollout import episode_returns
 from sbmrl.errors import require
 from sbmrl.learners import gradient

@@ -9,12 +9,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from sbmrl.core.free_players import USUAL, free_player
 from sbmrl.core.game import Info, Outcome, Profile, Strategy
 from sbmrl.core.learner import Learner, Task, Trainee, answers_of, gradient_norm, trainee_of_answers
 from sbmrl.core.measures import all_finite
 from sbmrl.core.options import require_counts, require_ranges
 from sbmrl.core.parts import LearnerKind
-from sbmrl.core.players import USUAL, Parametrization, Params, free_player
+from sbmrl.core.players import Parametrization, Params
 from sbmrl.core.problems import Leaders
 
 Optimizer = Literal["adabelief", "adam", "adamw", "amsgrad", "lion", "nadam", "radam", "rmsprop", "sgd", "yogi"]

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from sbmrl.core.parts import ExtraTable
+from sbmrl.core.displays import ExtraTable
 from sbmrl.display.statistics import Aggregates
 from sbmrl.display.tables import markdown_table, with_interval
 from sbmrl.errors import require

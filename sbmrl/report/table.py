@@ -6,8 +6,9 @@ from typing import Any
 import polars as pl
 
 from sbmrl.core import registry
+from sbmrl.core.displays import GameDisplay
 from sbmrl.core.experiment import compose
-from sbmrl.core.parts import GameDisplay, GameKind
+from sbmrl.core.parts import GameKind
 from sbmrl.display.statistics import fraction_interval, interquartile_mean, mean_interval
 from sbmrl.display.tables import bounds_of, markdown_table, number, value, with_interval
 from sbmrl.sweep.loaded_cell import LoadedCell

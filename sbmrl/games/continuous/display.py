@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from sbmrl.core.parts import GameDisplay
+from sbmrl.core.displays import GameDisplay
 from sbmrl.display.tables import median
 
 Row = Mapping[str, Any]

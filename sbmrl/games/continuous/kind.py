@@ -5,10 +5,11 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from sbmrl.core.displays import GameDisplay
 from sbmrl.core.files import read_fields
 from sbmrl.core.formulation import FormulationRow
 from sbmrl.core.options import require_count, require_counts, require_positive
-from sbmrl.core.parts import Composition, GameDisplay, GameKind
+from sbmrl.core.parts import Composition, GameKind
 from sbmrl.errors import InputError, require
 from sbmrl.games.continuous.catalogue import WORLDS, known_returns, make_simulator, summaries
 from sbmrl.games.continuous.game import continuous_game

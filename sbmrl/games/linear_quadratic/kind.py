@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from sbmrl.core.displays import GameDisplay
 from sbmrl.core.formulation import Formulation, FormulationRow
 from sbmrl.core.game import Game
 from sbmrl.core.options import require_counts, require_ranges
-from sbmrl.core.parts import Composition, GameDisplay, GameKind
+from sbmrl.core.parts import Composition, GameKind
 from sbmrl.errors import InputError, require
 from sbmrl.games.linear_quadratic.catalogue import SYSTEMS, make_world
 from sbmrl.games.linear_quadratic.files import is_system_file, load_system

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from sbmrl.core.displays import GameDisplay
 from sbmrl.core.formulation import Formulation, FormulationRow
 from sbmrl.core.game import Game
-from sbmrl.core.parts import GameDisplay, GameKind
+from sbmrl.core.parts import GameKind
 from sbmrl.games.matrix.catalogue import GAMES, VARIANTS
 from sbmrl.games.matrix.files import load_game
 from sbmrl.games.matrix.game import matrix_game

@@ -6,7 +6,7 @@ from typing import Any
 
 import polars as pl
 
-from sbmrl.core.parts import ExtraTable, GameDisplay, Published
+from sbmrl.core.displays import ExtraTable, GameDisplay, Published
 from sbmrl.display.results import Cell
 from sbmrl.display.tables import median
 from sbmrl.games.model_based.display import departure

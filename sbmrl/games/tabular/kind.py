@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from sbmrl.core.displays import GameDisplay
 from sbmrl.core.formulation import Formulation, FormulationRow
 from sbmrl.core.game import Game
 from sbmrl.core.options import require_count, require_counts, require_positive, require_ranges
-from sbmrl.core.parts import Composition, GameDisplay, GameKind
+from sbmrl.core.parts import Composition, GameKind
 from sbmrl.errors import InputError, require
 from sbmrl.games.model_based.options import columns, refuse_void
 from sbmrl.games.tabular.catalogue import WORLDS
