@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import os
 import subprocess
 import sys
 import time
@@ -205,6 +206,36 @@ def test_presets_are_defaults_that_options_change():
     assert (poster.leader.total_steps, poster.leader.discount) == (250_000, 1.0)
     assert isinstance(poster.scheme.follower, PPOOptions)
     assert poster.scheme.follower.actor_hidden == (8, 8, 8, 8)
+
+
+def test_no_device_is_touched_before_it_is_known_how_many_are_wanted():
+    """Every preset and every programme is put together and checked first; then the devices are made ready."""
+    program = """
+from functools import partial
+import sbmrl
+from sbmrl.core import registry
+from sbmrl.errors import InputError
+from sbmrl.experiment.checks import check
+from sbmrl.experiment.presets import preset, presets_of
+from sbmrl.sweep.execute import prepare_devices
+
+num = 0
+for row in registry.formulations().values():
+    for kind in registry.kinds_of(row):
+        for name in presets_of(kind):
+            for env in [kind.env, *kind.worlds()]:
+                try:
+                    check(preset(name, row.name, env=env))
+                except InputError:
+                    continue  # patterns of names, and rows that a preset does not have
+                num += 1
+for programme in registry.programmes().values():
+    programme.cells(partial(preset, programme.presets[0], env=programme.env), None)
+assert num > 30, num
+prepare_devices()
+"""
+    own = {name: value for name, value in os.environ.items() if name != "JAX_NUM_CPU_DEVICES"}
+    subprocess.run([sys.executable, "-c", program], env=own, check=True, timeout=120)
 
 
 def test_help_is_quick_and_names_every_hyper_parameter(capsys):

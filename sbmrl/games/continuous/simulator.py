@@ -14,9 +14,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import struct
 
-Physics = Mapping[str, jax.Array]
+Physics = Mapping[str, jax.Array | np.float32]
 Act = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
 
@@ -84,7 +85,8 @@ class Simulator(struct.PyTreeNode):
     """A world that can be played.
 
     Attributes:
-        physics: name -> `[]`, its masses, lengths and forces in the world's units; may be empty.
+        physics: name -> `[]`, its masses, lengths and forces in the world's units; may be empty. Made of numpy's numbers,
+            as a world is made before a device is chosen.
         name: its name in the catalogue (static).
         horizon: decisions of an episode, T (static).
         rules: its equations (static).

@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from sbmrl.games.continuous.simulator import Discrete, Physics, Rules, Simulator, clip_action
 from sbmrl.games.continuous.worlds.angles import angle_of, on_circle, seen
@@ -100,5 +101,5 @@ RULES = Rules(_start, _step, _reward, _terminated, _project, 6, ACTIONS, RANGES)
 
 def acrobot() -> Simulator:
     """The acrobot of gymnax: masses and lengths 1, g = 9.8."""
-    physics = {name: jnp.float32(value) for name, value in TRUE.items()}
+    physics = {name: np.float32(value) for name, value in TRUE.items()}
     return Simulator(physics, "gymnax:Acrobot-v1", 500, RULES)

@@ -13,6 +13,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from sbmrl.games.continuous.simulator import Box, Discrete, Physics, Rules, Simulator, clip_action
 
@@ -73,7 +74,7 @@ RULES_CONTINUOUS = RULES._replace(step=_step_continuous, actions=FORCES)
 
 def cart_pole() -> Simulator:
     """The cart-pole of gymnax with its two actions."""
-    physics = {name: jnp.float32(value) for name, value in TRUE.items()}
+    physics = {name: np.float32(value) for name, value in TRUE.items()}
     return Simulator(physics, "gymnax:CartPole-v1", 500, RULES)
 
 

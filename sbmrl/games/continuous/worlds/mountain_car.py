@@ -11,6 +11,7 @@ x' ≥ 0.45 ends the episode and pays 100; every step pays −0.1·u², of the c
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from sbmrl.games.continuous.simulator import Box, Chart, Physics, Rules, Simulator, clip_action
 
@@ -55,5 +56,5 @@ RULES = Rules(_start, _step, _reward, _terminated, _project, 2, ACTIONS, RANGES,
 
 def mountain_car() -> Simulator:
     """The car of gymnax."""
-    physics = {"power": jnp.float32(0.0015), "gravity": jnp.float32(0.0025)}
+    physics = {"power": np.float32(0.0015), "gravity": np.float32(0.0025)}
     return Simulator(physics, "gymnax:MountainCarContinuous-v0", 999, RULES)

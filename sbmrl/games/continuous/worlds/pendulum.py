@@ -12,6 +12,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from sbmrl.games.continuous.simulator import Box, Chart, Physics, Rules, Simulator, clip_action, never
 from sbmrl.games.continuous.worlds.angles import angle_of, on_circle, seen
@@ -60,5 +61,5 @@ RULES = Rules(_start, _step, _reward, never, _project, 3, ACTIONS, RANGES, CHART
 
 def pendulum() -> Simulator:
     """The pendulum of gymnax: m = l = 1, g = 10."""
-    physics = {"mass": jnp.float32(1.0), "length": jnp.float32(1.0), "gravity": jnp.float32(10.0)}
+    physics = {"mass": np.float32(1.0), "length": np.float32(1.0), "gravity": np.float32(10.0)}
     return Simulator(physics, "gymnax:Pendulum-v1", 200, RULES)

@@ -16,6 +16,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from sbmrl.games.continuous.simulator import Box, Physics, Rules, Simulator, clip_action, never
 
@@ -60,5 +61,5 @@ RULES = Rules(_start, _step, _reward, never, _project, 6, ACTIONS, RANGES)
 
 def point_mass() -> Simulator:
     """The point mass with ref. 1's numbers."""
-    physics = {"mass": jnp.float32(MASS), "damping": jnp.float32(0.1), "force": jnp.float32(10.0)}
+    physics = {"mass": np.float32(MASS), "damping": np.float32(0.1), "force": np.float32(10.0)}
     return Simulator(physics, "point_mass", HORIZON, RULES)

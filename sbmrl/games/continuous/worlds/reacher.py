@@ -13,6 +13,7 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from sbmrl.games.continuous.simulator import Box, Physics, Rules, Simulator, clip_action, never
 from sbmrl.games.continuous.worlds.angles import angle_of, on_circle, seen
@@ -56,4 +57,4 @@ RULES = Rules(_start, _step, _reward, never, _project, 8, ACTIONS, RANGES)
 
 def reacher() -> Simulator:
     """The reacher of gymnax with two joints."""
-    return Simulator({"torque": jnp.float32(1.0)}, "gymnax:Reacher-misc", 100, RULES)
+    return Simulator({"torque": np.float32(1.0)}, "gymnax:Reacher-misc", 100, RULES)
