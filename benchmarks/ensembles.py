@@ -63,7 +63,7 @@ def programs(options: EnsembleOptions, num_seeds: int, num_starts: int) -> dict[
         return family.fit(key, state, replay, 200)
 
     def plays_in(key: jax.Array, state: Any, policy: Any, starts: jax.Array) -> Played:
-        def act(key: jax.Array, observation: jax.Array) -> jax.Array:
+        def act(key: jax.Array, observation: jax.Array, time: jax.Array) -> jax.Array:
             mean: Any = _POLICY.apply(policy, observation)
             return mean + 0.5 * jax.random.normal(key, mean.shape)
 

@@ -30,7 +30,19 @@ Play = Any  # a kind of episode, the game's own: a NamedTuple of numbers
 
 
 class Acting(struct.PyTreeNode):
-    """A player as a function of what it observes.
+    """A player as a function of what it observes, and of how many decisions it has made."""
+
+    def sample(self, key: jax.Array, observation: jax.Array, time: jax.typing.ArrayLike) -> jax.Array:
+        """Its answers to `[..., D]`, drawn, `time` `[...]` decisions in."""
+        raise NotImplementedError
+
+    def mode(self, observation: jax.Array, time: jax.typing.ArrayLike) -> jax.Array:
+        """Its best or mean answers, as it is evaluated."""
+        raise NotImplementedError
+
+
+class NetworkActing(Acting):
+    """A network that acts, the same at all times.
 
     Attributes:
         params: θ.
@@ -48,6 +60,14 @@ class Acting(struct.PyTreeNode):
             shape = (*observation.shape[:-1], self.description.shape[-1])
             observation = jnp.concatenate([jnp.broadcast_to(self.description, shape), observation], axis=-1)
         return self.module.apply(self.params, observation, method="distribution")
+
+    def sample(self, key: jax.Array, observation: jax.Array, time: jax.typing.ArrayLike) -> jax.Array:
+        """As `Acting.sample`."""
+        return self.distribution(observation).sample(seed=key)
+
+    def mode(self, observation: jax.Array, time: jax.typing.ArrayLike) -> jax.Array:
+        """As `Acting.mode`."""
+        return self.distribution(observation).mode()
 
 
 class Payoff(NamedTuple):

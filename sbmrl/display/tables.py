@@ -14,8 +14,9 @@ def number(value: float) -> float | None:
 
 
 def median(values: np.ndarray) -> float | None:
-    """The median as plain data; None of nothing."""
-    return float(np.median(values)) if len(values) else None
+    """The median of what is known, as plain data; None where nothing is."""
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if len(known) else None
 
 
 def bounds_of(estimate: Estimate) -> dict[str, float | None]:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from sbmrl.core.environment import Environment, auto_reset
-from sbmrl.core.game import Acting, Info
+from sbmrl.core.game import Info, NetworkActing
 from sbmrl.core.learner import Learner, Networks, Opponent, Phases, Task, Trainee, trainee_of_answers
 from sbmrl.core.options import require_counts, require_ranges
 from sbmrl.core.players import Parametrization, Params, Player, actor_critic, make_actor, with_context
@@ -171,7 +171,7 @@ def trainee(
     of_function = task.seat.of_function
     if of_function is None:
         return trainee_of_answers(task, learner, answers, phases, networks)
-    strategy = lambda params, description: of_function(Acting(params, description, player.module))  # noqa: E731
+    strategy = lambda params, description: of_function(NetworkActing(params, description, player.module))  # noqa: E731
     return Trainee(learner, strategy, None, phases, networks)
 
 

@@ -70,7 +70,7 @@ class Agent:
         require_known(role, "role", self.acting)
         strategy = self.profile[role]
         if isinstance(strategy, Acting):
-            return strategy.distribution(jnp.asarray(state)).sample(seed=key)
+            return strategy.sample(key, jnp.asarray(state), time)
         return jax.random.categorical(key, jnp.log(at_time(strategy, time)[state]))
 
     def play(self, key: jax.Array, num_episodes: int) -> jax.Array:

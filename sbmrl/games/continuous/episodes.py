@@ -13,7 +13,8 @@ from sbmrl.games.continuous.options import Propagation
 from sbmrl.games.continuous.replay import Transitions, encode_action
 from sbmrl.games.continuous.simulator import Box, Simulator, to_box
 
-Act = Callable[[jax.Array, jax.Array], jax.Array]  # (key, observation [..., D]) -> what the player answers
+# (key, observation [..., D], time [...] decisions in) -> what the player answers
+Act = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
 
 class EpisodeState(NamedTuple):
@@ -25,23 +26,19 @@ class EpisodeState(NamedTuple):
 
 def sampled(policy: Acting) -> Act:
     """The policy as it learns: its answers drawn."""
-
-    def act(key: jax.Array, observation: jax.Array) -> jax.Array:
-        return policy.distribution(observation).sample(seed=key)
-
-    return act
+    return policy.sample
 
 
 def meant(policy: Acting) -> Act:
     """The policy as it is evaluated: its mean, or its best action."""
-    return lambda key, observation: policy.distribution(observation).mode()
+    return lambda key, observation, time: policy.mode(observation, time)
 
 
 def at_random(simulator: Simulator, noise: jax.typing.ArrayLike) -> Act:
     """Gaussian actions around the middle of the range, of the given spread; of numbered actions each alike."""
     actions = simulator.rules.actions
 
-    def act(key: jax.Array, observation: jax.Array) -> jax.Array:
+    def act(key: jax.Array, observation: jax.Array, time: jax.Array) -> jax.Array:
         if isinstance(actions, Box):
             return jnp.asarray(noise) * jax.random.normal(key, (*observation.shape[:-1], len(actions.low)))
         return jax.random.randint(key, observation.shape[:-1], 0, actions.num)
@@ -153,7 +150,7 @@ def play_from(key: jax.Array, environment: Environment, simulator: Simulator, ac
     def step(carry, key: jax.Array):
         observation, state, alive, total = carry
         key_act, key_step = jax.random.split(key)
-        answer = act(key_act, observation)
+        answer = act(key_act, observation, state.time)
         following, state, reward, terminated, truncated, _ = step_many(
             jax.random.split(key_step, num_episodes), state, answer
         )

@@ -74,7 +74,7 @@ def grid_optimum(
     Raises:
         InputError: the world has no chart, or a resolution or number of actions that cannot be.
     """
-    chart = _chart_of(simulator)
+    chart = chart_of(simulator)
     allowed = f"must be {len(chart.low)} whole numbers, 2 or more each"
     proper = len(resolution) == len(chart.low) and all(points >= 2 for points in resolution)
     require(proper, "resolution", allowed, resolution)
@@ -84,7 +84,7 @@ def grid_optimum(
 @partial(jax.jit, static_argnames="num_episodes")
 def promised(key: jax.Array, simulator: Simulator, solution: GridSolution, num_episodes: int) -> jax.Array:
     """`[N]`: V_0 at the starts of the episodes that `achieved` plays with the same key."""
-    chart, shape = _chart_of(simulator), solution.first.shape
+    chart, shape = chart_of(simulator), solution.first.shape
 
     def value(observation: jax.Array) -> jax.Array:
         cell, fractions = _locate(chart, shape, chart.state_of(observation))
@@ -107,7 +107,7 @@ def achieved(
 
 def greedy(simulator: Simulator, solution: GridSolution, dynamics: Dynamics | None = None) -> Act:
     """The policy that looks one step ahead with the dynamics that were solved, from wherever it is."""
-    chart, shape = _chart_of(simulator), solution.first.shape
+    chart, shape = chart_of(simulator), solution.first.shape
 
     def act(key: jax.Array, observation: jax.Array, time: jax.Array) -> jax.Array:
         ahead = _flat(chart, solution.ahead[time])
@@ -120,7 +120,12 @@ def greedy(simulator: Simulator, solution: GridSolution, dynamics: Dynamics | No
     return act
 
 
-def _chart_of(simulator: Simulator) -> Chart:
+def chart_of(simulator: Simulator) -> Chart:
+    """The coordinates of a world.
+
+    Raises:
+        InputError: it has no chart.
+    """
     chart = simulator.rules.chart
     if chart is None:
         raise InputError(f"env: must be a world of at most three coordinates for a grid, got {simulator.name}")
@@ -174,7 +179,7 @@ def _locate(chart: Chart, shape: tuple[int, ...], state: jax.Array) -> tuple[jax
 def _look(
     simulator: Simulator, dynamics: Dynamics | None, shape: tuple[int, ...], observation: jax.Array, action: jax.Array
 ) -> _Lookup:
-    rules, physics, chart = simulator.rules, simulator.physics, _chart_of(simulator)
+    rules, physics, chart = simulator.rules, simulator.physics, chart_of(simulator)
     if dynamics is None:
         following = rules.step(jax.random.key(0), physics, observation, action)
     else:
@@ -205,7 +210,7 @@ def _worth(ahead: jax.Array, strides: tuple[int, ...], lookup: _Lookup) -> jax.A
 
 @partial(jax.jit, static_argnames=("shape", "dynamics"))
 def _solve(simulator: Simulator, actions: jax.Array, shape: tuple[int, ...], dynamics: Dynamics | None) -> GridSolution:
-    chart = _chart_of(simulator)
+    chart = chart_of(simulator)
     states, strides = _states(chart, shape), _strides(chart, shape)
 
     def lookup(state: jax.Array, action: jax.Array) -> _Lookup:

@@ -7,16 +7,21 @@ import jax.numpy as jnp
 
 from sbmrl.core.displays import GameDisplay
 from sbmrl.core.files import read_fields
-from sbmrl.core.formulation import FormulationRow
+from sbmrl.core.formulation import Formulation, FormulationRow
+from sbmrl.core.game import Game
 from sbmrl.core.options import require_count, require_counts, require_positive
-from sbmrl.core.parts import Composition, GameKind
+from sbmrl.core.parts import Composition, GameKind, LearnerKind
 from sbmrl.errors import InputError, require
 from sbmrl.games.continuous.catalogue import WORLDS, known_returns, make_simulator, summaries
-from sbmrl.games.continuous.game import continuous_game
+from sbmrl.games.continuous.grid_acting import GridOptions
+from sbmrl.games.continuous.literal import literal_game
 from sbmrl.games.continuous.measures import NUM_NEW
-from sbmrl.games.continuous.options import ContinuousOptions
+from sbmrl.games.continuous.options import ContinuousOptions, TruthOptions
+from sbmrl.games.continuous.practical import practical_game
 from sbmrl.games.continuous.presets import ENV, PRESETS
 from sbmrl.games.continuous.simulator import Simulator
+from sbmrl.games.model_based.options import columns, refuse_void
+from sbmrl.schemes.exact import EXACT
 from sbmrl.schemes.inner_outer import INNER_OUTER
 
 
@@ -40,36 +45,75 @@ def _world_of_fields(path: Path) -> Simulator:
     return world.replace(physics={name: jnp.float32(value) for name, value in fields["physics"].items()})
 
 
+def _make_game(world: Simulator, formulation: Formulation, options: ContinuousOptions) -> Game:
+    make = practical_game if options.data == "aggregated" else literal_game
+    return make(world, formulation, options)
+
+
+def _exact(row: FormulationRow, differentiable: bool) -> TruthOptions | GridOptions | None:
+    """A policy is the optimum on a grid; a model that only fits is the world itself."""
+    del differentiable  # none has a derivative
+    if row.follower == "policy":
+        return GridOptions()
+    return TruthOptions() if CONTINUOUS.only_predicts(row) else None
+
+
 def _check(composition: Composition) -> None:
-    """The two practical games, each side by the learner that can play it."""
-    options, row, follower = composition.experiment.game, composition.row, composition.follower
+    """Sizes, a world that can be judged, and the players of either game."""
+    options = composition.experiment.game
     require_counts(options, "", "num_initial_episodes", "num_new_episodes", "buffer_size", "num_test_episodes")
     require_positive(options, "", "initial_noise")
     require_count(options.buffer_size, "buffer_size", least=NUM_NEW)
     known_returns(composition.experiment.env)
-    wants = {*composition.formulation.leader_wants, *composition.formulation.follower_wants}
-    if wants != {"model_return", "data_fit"}:
-        raise InputError(f"formulation: must be pal or mal in a simulated world, got {row.name}")
-    scheme = composition.experiment.scheme
+    if composition.row.follower == "model" and not composition.only_predicts:
+        raise InputError(f"formulation: {composition.row.name} is not played in simulated worlds; use pal")
+    if options.data == "aggregated":
+        _check_practical(composition)
+    else:
+        _check_literal(composition)
+
+
+def _check_practical(composition: Composition) -> None:
+    """The model and the policy learn step by step, each by a learner that can."""
+    scheme, row = composition.experiment.scheme, composition.row
+    if set(composition.formulation.leader_wants) - {"model_return", "data_fit"}:
+        raise InputError(f"formulation: must be pal or mal where data=aggregated, got {row.name}; data=own has it")
     inner = composition.scheme is INNER_OUTER
-    require(inner, "scheme", "must be inner_outer in a simulated world", composition.scheme.name)
-    require(
-        scheme.unroll == 0,
-        "unroll",
-        "must be 0 in a simulated world, whose players are not looked through",
-        scheme.unroll,
-    )
-    leader, answers = composition.experiment.leader, composition.experiment.scheme.follower
-    sides = {row.leader: ("leader", composition.leader, leader), row.follower: ("follower", follower, answers)}
+    require(inner, "scheme", "must be inner_outer where data=aggregated", composition.scheme.name)
+    allowed = "must be 0 in a simulated world, whose players are not looked through"
+    require(scheme.unroll == 0, "unroll", allowed, scheme.unroll)
+    leads = "leader", composition.leader, composition.experiment.leader
+    sides = {row.leader: leads, row.follower: ("follower", composition.follower, scheme.follower)}
     where, learner, _ = sides["model"]
     fits = learner is not None and learner.kind == composition.kind.name
-    require(
-        fits,
-        where,
-        "must learn by ensemble or physics, as the model of a simulated world",
-        getattr(learner, "name", ""),
-    )
-    where, learner, own = sides["policy"]
+    allowed = "must learn by ensemble or physics, as the model of a simulated world"
+    require(fits, where, allowed, getattr(learner, "name", ""))
+    _check_policy(*sides["policy"])
+
+
+def _check_literal(composition: Composition) -> None:
+    """A policy that leads is answered by the truth; a model that leads is a few numbers, without a derivative."""
+    row, leader, options = composition.row, composition.leader, composition.experiment.leader
+    if row.leader == "policy":
+        exact = composition.scheme is EXACT
+        allowed = f"must be exact for {row.name} where data=own: the model that fits best is the world itself"
+        require(exact, "scheme", allowed, composition.scheme.name)
+        return _check_policy("leader", leader, options)
+    searches = not leader.plays(options) and not leader.differentiates and leader.kind != composition.kind.name
+    allowed = "must learn by evolution as the model where data=own, whose payoffs have no derivative of use"
+    require(searches, "leader", allowed, leader.name)
+    require(options.parametrization == "table", "leader.parametrization", "must be table", options.parametrization)
+    answer = composition.experiment.scheme.follower
+    if isinstance(answer, GridOptions):
+        require_count(answer.num_points, "follower.num_points", least=2)
+        require_count(answer.num_actions, "follower.num_actions", least=2)
+    else:
+        _check_policy("follower", composition.follower, answer)
+    return refuse_void(composition, greedy_is_flat=False)
+
+
+def _check_policy(where: str, learner: LearnerKind | None, own: Any) -> None:
+    """A policy is a network that learns from episodes."""
     plays = learner is not None and learner.plays(own) and learner.pretrains and not learner.predicts
     allowed = "must learn by a policy gradient with a network, as the policy of a simulated world"
     require(plays, where, allowed, getattr(learner, "name", "none"))
@@ -77,9 +121,17 @@ def _check(composition: Composition) -> None:
 
 
 def _unused(composition: Composition) -> dict[str, str]:
-    """Players known as functions are asked nothing."""
-    del composition
-    return {"response": "in simulated worlds, where a policy learns as it draws and is evaluated by its mean"}
+    """Players known as functions are asked nothing; where nothing is kept nothing is collected."""
+    found = {"response": "in simulated worlds, where a policy learns as it draws and is evaluated by its mean"}
+    if composition.experiment.game.data == "own":
+        fields = ("num_initial_episodes", "num_new_episodes", "buffer_size", "initial_noise", "propagation")
+        found |= dict.fromkeys(fields, "unless data is aggregated")
+    return found
+
+
+def _columns(options: ContinuousOptions) -> dict[str, Any]:
+    """What the results say of the settings."""
+    return columns(options) | {"data": options.data}
 
 
 def _display() -> GameDisplay:
@@ -97,7 +149,7 @@ CONTINUOUS = GameKind(
     make_world=_make_world,
     world_fields=_world_fields,
     world_of_fields=_world_of_fields,
-    make_game=continuous_game,
+    make_game=_make_game,
     env=ENV,
     family="model_based",
     options=ContinuousOptions,
@@ -105,7 +157,9 @@ CONTINUOUS = GameKind(
     presets=PRESETS,
     check=_check,
     unused=_unused,
-    starts=(),
+    starts=("random", "truth"),
+    answers={"exact": _exact},
     predictions=frozenset({"data_fit"}),
+    columns=_columns,
     display=_display,
 )

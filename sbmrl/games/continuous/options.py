@@ -3,15 +3,18 @@
 import dataclasses
 from typing import Literal
 
-from sbmrl.core.options import GameOptions
+from sbmrl.core.options import AnswerOptions, GameOptions
 
 Propagation = Literal["fixed", "random"]
+Data = Literal["aggregated", "own"]
 
 
 @dataclasses.dataclass(frozen=True)
 class ContinuousOptions(GameOptions):
-    """The data of the model, which are kept (practical, not literal), and how episodes are imagined."""
+    """The data of the model, and how episodes are imagined."""
 
+    data: Data = "aggregated"
+    """What a model is judged by: all data so far (the practical game), or those of the present policy (the literal)."""
     num_initial_episodes: int = 5
     """Episodes of the real world to begin with, with random actions."""
     num_new_episodes: int = 2
@@ -29,3 +32,8 @@ class ContinuousOptions(GameOptions):
     def fit(self) -> str:
         """The payoff that is the model's fit."""
         return "data_fit"
+
+
+@dataclasses.dataclass(frozen=True)
+class TruthOptions(AnswerOptions):
+    """The exact best response of a model that wants to fit: the true world, which has no error on any data."""

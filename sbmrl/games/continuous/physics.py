@@ -37,17 +37,14 @@ class PhysicsModel(struct.PyTreeNode):
     """The strategy of a model player that is a setting of a world's physics.
 
     Attributes:
-        log_physics: name -> `[M]` logarithms, for M members.
+        log_physics: name -> `[M]` logarithms, for M members; empty where a world has no numbers.
         normaliser: the units of its errors.
+        num_members: M (static).
     """
 
     log_physics: Physics
     normaliser: Normaliser
-
-    @property
-    def num_members(self) -> int:
-        """M."""
-        return jax.tree.leaves(self.log_physics)[0].shape[0]
+    num_members: int = struct.field(pytree_node=False)
 
     def predict(self, rules: Rules, key: jax.Array | None, observation: jax.Array, action: jax.Array) -> Prediction:
         """As `Model.predict`. A world's noise is the model's too; without a key it is one draw."""
@@ -61,13 +58,20 @@ class PhysicsModel(struct.PyTreeNode):
     def loss(self, rules: Rules, transitions: Transitions, valid: jax.Array) -> jax.Array:
         """As `Model.loss`."""
         errors = _objective(rules, self.normaliser).errors
-        return jax.vmap(lambda own: masked_mean(errors(own, transitions), valid))(self.log_physics)
+        return jax.vmap(lambda own: masked_mean(errors(own, transitions), valid), axis_size=self.num_members)(
+            self.log_physics
+        )
 
 
 def model_of(simulator: Simulator) -> PhysicsModel:
     """The world itself as a model of one member."""
     sizes = simulator.rules.observation_size, action_size(simulator.rules.actions)
-    return PhysicsModel({name: jnp.log(value)[None] for name, value in simulator.physics.items()}, identity(*sizes))
+    return PhysicsModel({name: jnp.log(value)[None] for name, value in simulator.physics.items()}, identity(*sizes), 1)
+
+
+def require_ranges(simulator: Simulator) -> None:
+    """Raise `InputError` unless the world has numbers that can be fitted or chosen."""
+    require(bool(simulator.rules.ranges), "env", "must have physics that can be fitted", repr(simulator.name))
 
 
 def make_physics_family(simulator: Simulator, options: PhysicsOptions) -> ModelFamily:
@@ -76,8 +80,8 @@ def make_physics_family(simulator: Simulator, options: PhysicsOptions) -> ModelF
     Raises:
         InputError: the world has no physics to fit.
     """
+    require_ranges(simulator)
     rules, optimizer = simulator.rules, make_optimizer(options)
-    require(bool(rules.ranges), "env", "must have physics that can be fitted", repr(simulator.name))
 
     def init_member(key: jax.Array) -> Fitted:
         params = jax.tree.map(jnp.log, random_physics(key, simulator).physics)
@@ -87,7 +91,7 @@ def make_physics_family(simulator: Simulator, options: PhysicsOptions) -> ModelF
         keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(options.num_members))
         params, optimizer_state = jax.vmap(init_member)(keys)
         normaliser = identity(rules.observation_size, action_size(rules.actions))
-        return ModelState(PhysicsModel(params, normaliser), optimizer_state)
+        return ModelState(PhysicsModel(params, normaliser, options.num_members), optimizer_state)
 
     def fit(key: jax.Array, state: ModelState, replay: Replay, num_new: int) -> tuple[ModelState, Info]:
         before = state.model.loss(rules, *newest(replay, num_new))
@@ -95,8 +99,8 @@ def make_physics_family(simulator: Simulator, options: PhysicsOptions) -> ModelF
         objective = _objective(rules, normaliser)
         started = Fitted(state.model.log_physics, state.optimizer_state)
         fitted, info = fit_members(key, started, replay, replay.transitions, objective, options)
-        fresh = ModelState(PhysicsModel(fitted.params, normaliser), fitted.optimizer_state)
-        return fresh, info | {"loss_on_new": before}
+        model = PhysicsModel(fitted.params, normaliser, options.num_members)
+        return ModelState(model, fitted.optimizer_state), info | {"loss_on_new": before}
 
     return ModelFamily(init, fit)
 

@@ -1,4 +1,4 @@
-"""Practical PAL and MAL in simulated worlds: as Rajeswaran et al.'s code has them, and scaled to small tasks."""
+"""The games in simulated worlds: practical PAL and MAL, scaled to small tasks, and the literal game."""
 
 import dataclasses
 
@@ -10,7 +10,11 @@ from sbmrl.games.continuous.catalogue import make_simulator
 from sbmrl.games.continuous.ensemble import EnsembleOptions
 from sbmrl.games.continuous.model_learner import ENSEMBLE, PHYSICS
 from sbmrl.games.continuous.physics import PhysicsOptions
+from sbmrl.learners.evolution import EVOLUTION, EvolutionOptions
 from sbmrl.learners.natural_policy_gradient import NATURAL_POLICY_GRADIENT, NaturalPolicyGradientOptions
+from sbmrl.learners.ppo import PPO, PPOOptions
+from sbmrl.schemes.contextual import CONTEXTUAL, ContextualOptions
+from sbmrl.schemes.exact import EXACT
 from sbmrl.schemes.inner_outer import INNER_OUTER, InnerOuterOptions
 
 ENV = "gymnax:Pendulum-v1"
@@ -43,7 +47,9 @@ _MODEL = EnsembleOptions(
 def _small(choice: Choice) -> Experiment:
     """Twelve iterations: five real episodes to begin with, two more in each, imagined ones as long as real ones."""
     if choice.scheme not in (None, INNER_OUTER):
-        raise InputError(f"scheme: must be inner_outer in {choice.env}, whose games are practical")
+        raise InputError(
+            f"scheme: must be inner_outer in the practical game; --preset literal has {choice.scheme.name}"
+        )
     horizon = make_simulator(choice.env).horizon
     steps = _NUM_ITERATIONS * _POLICY.num_repeats * _POLICY.num_environments * horizon
     policy = dataclasses.replace(_POLICY, num_steps=horizon, total_steps=steps)
@@ -62,4 +68,40 @@ def _small(choice: Choice) -> Experiment:
     return Experiment(choice.row.name, choice.env, game, scheme, leader, num_records=_NUM_ITERATIONS)
 
 
-PRESETS = {"small": Preset("practical PAL and MAL for tasks of a few hundred steps: 12 iterations", _small)}
+# A follower meets models from all of the ranges and sees which one it is, so it learns for longer than against one.
+_NUM_FOLLOWER_UPDATES = 300
+_SEARCH = EvolutionOptions(num_updates=100, population_size=16, learning_rate=0.05, standard_deviation=0.1)
+
+
+def _literal(choice: Choice) -> Experiment:
+    """A few numbers of physics lead, answered by a policy that knows them; a policy that leads learns in the world."""
+    horizon = make_simulator(choice.env).horizon
+    policy = dataclasses.replace(_POLICY, num_repeats=1, num_steps=horizon)
+    sizes = policy.num_environments * horizon
+    policy_leads = choice.row.leader == "policy"
+    learner = choice.learner or (NATURAL_POLICY_GRADIENT if policy_leads else EVOLUTION)
+    scheme = choice.scheme or (EXACT if policy_leads else CONTEXTUAL)
+    known = {
+        NATURAL_POLICY_GRADIENT.name: dataclasses.replace(policy, total_steps=100 * sizes),
+        PPO.name: PPOOptions(total_steps=1_000_000, learning_rate=1e-3),
+        EVOLUTION.name: _SEARCH,
+    }
+    leader = known.get(learner.name) or registry.defaults_of(learner, choice.preset)
+    choice = choice._replace(scheme=scheme, learner=learner)
+    followers = {
+        CONTEXTUAL.name: lambda: ContextualOptions(
+            dataclasses.replace(policy, total_steps=_NUM_FOLLOWER_UPDATES * sizes), num_leader_pool=100
+        ),
+        INNER_OUTER.name: lambda: InnerOuterOptions(policy, num_inner_steps=10),
+    }
+    answer = followers[scheme.name]() if scheme.name in followers else scheme.default(choice, leader)
+    game = choice.options(context=learner.heard(leader)[0], data="own", num_test_episodes=16)
+    return Experiment(choice.row.name, choice.env, game, answer, leader, num_records=20)
+
+
+PRESETS = {
+    "small": Preset("practical PAL and MAL for tasks of a few hundred steps: 12 iterations", _small),
+    "literal": Preset(
+        "a model of a few numbers leads, judged on its own policy's data; PAL learns in the world", _literal
+    ),
+}

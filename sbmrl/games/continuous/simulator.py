@@ -85,8 +85,8 @@ class Simulator(struct.PyTreeNode):
     """A world that can be played.
 
     Attributes:
-        physics: name -> `[]`, its masses, lengths and forces in the world's units; may be empty. Made of numpy's numbers,
-            as a world is made before a device is chosen.
+        physics: name -> `[]`, its masses, lengths and forces in the world's units; may be empty. They are
+            numpy's numbers, as a world is made before a device is chosen.
         name: its name in the catalogue (static).
         horizon: decisions of an episode, T (static).
         rules: its equations (static).

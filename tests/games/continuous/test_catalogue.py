@@ -214,8 +214,8 @@ def test_the_point_mass_moves_as_many_small_steps_would_and_stops_at_the_edge():
 def test_the_corridors_noise_keeps_its_variance_and_its_memory():
     simulator = make_simulator("corridor_4")
     rules, keys = simulator.rules, jax.random.split(jax.random.key(0), 4000)
-    first = jax.vmap(rules.start, (0, None))(keys, {})
-    following = jax.vmap(rules.step, (0, None, 0, None))(keys[::-1], {}, first, jnp.array([1.0]))
+    first = jax.vmap(rules.start, (0, None))(keys, simulator.physics)
+    following = jax.vmap(rules.step, (0, None, 0, None))(keys[::-1], simulator.physics, first, jnp.array([1.0]))
     np.testing.assert_allclose(jnp.var(first[:, 1:], axis=0), 1, atol=0.1)
     np.testing.assert_allclose(jnp.var(following[:, 1:], axis=0), 1, atol=0.1)
     np.testing.assert_allclose(jnp.mean(first[:, 1:] * following[:, 1:], axis=0), 0.9, atol=0.1)

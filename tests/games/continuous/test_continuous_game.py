@@ -83,7 +83,7 @@ def test_the_preset_fits_every_world_that_is_judged():
 
 
 def test_a_few_numbers_of_physics_can_lead():
-    """A model of masses and lengths finds the pendulum's; the corridor has none."""
+    """A model of masses and lengths finds the pendulum's."""
     policy = {f"follower__{name}": value for name, value in POLICY.items()} | {"follower__num_steps": 200}
     experiment = preset("small", "mal", learner="physics", env="gymnax:Pendulum-v1")
     sizes = {"leader__num_updates": 2, "num_inner_steps": 1, "num_records": 2, "num_test_episodes": 4}
@@ -91,8 +91,6 @@ def test_a_few_numbers_of_physics_can_lead():
     assert float(found.final.profile["model"].log_physics["gravity"].shape[0]) == 1
     losses = found.curves["play"]["holdout_loss"]
     assert losses[-1] < 1e-2
-    with pytest.raises(InputError, match="must have physics"):
-        make_program(preset("small", "mal", learner="physics", env=WORLD))
 
 
 def test_the_other_learners_are_refused_from_python_too():
@@ -149,15 +147,14 @@ def test_a_run_is_kept_read_and_played_again(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ("train mal_agent_reward --env corridor", "formulation: must be pal or mal in a simulated world"),
-        ("train mal --env corridor --scheme exact", "scheme: must be inner_outer in corridor"),
+        ("train mal_agent_reward --env corridor", "formulation: must be pal or mal where data=aggregated"),
+        ("train mal --env corridor --scheme exact", "scheme: must be inner_outer in the practical game"),
         ("train mal --env corridor --unroll 1", "unroll: must be 0"),
         ("train mal --env corridor --learner ppo", "learner: must be ensemble or physics for the leader of mal"),
         ("train pal --env gymnax:Acrobot-v1", "gymnax:Acrobot-v1 has no known optimum to judge a run by; use corridor"),
         ("train pal --env gymnax:Pendulum", "did you mean 'gymnax:Pendulum-v1'"),
         ("train mal --env corridor --leader.holdout-every 1", "leader.holdout_every: with 1 there is nothing"),
         ("train pal --env corridor --leader.num-steps 20", "num_steps: must be at least 50 for the policy"),
-        ("train mal --env corridor --learner physics", "must have physics that can be fitted"),
         ("train pal --env corridor --initial-noise 0", "initial_noise: must be positive and finite"),
     ],
 )

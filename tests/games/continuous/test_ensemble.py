@@ -204,7 +204,7 @@ def test_physics_are_found_and_the_true_ones_make_no_error(name):
 
 def test_a_world_without_physics_cannot_be_fitted_by_them():
     with pytest.raises(InputError, match="must have physics"):
-        make_physics_family(make_simulator("corridor"), PhysicsOptions())
+        make_physics_family(make_simulator("corridor").replace(rules=RULES._replace(ranges=())), PhysicsOptions())
 
 
 def test_models_are_strategies_in_a_carry_and_a_member_is_one_by_itself():

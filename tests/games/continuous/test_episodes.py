@@ -38,7 +38,7 @@ class Adding(struct.PyTreeNode):
         raise NotImplementedError
 
 
-def still(key, observation):
+def still(key, observation, time):
     return jnp.zeros((*observation.shape[:-1], 1))
 
 
@@ -49,8 +49,8 @@ def at(starts):
 def test_the_true_physics_as_a_model_is_the_world():
     world = make_simulator("gymnax:Pendulum-v1")
     model = jax.tree.map(lambda x: jnp.concatenate([x, x]), model_of(world).log_physics)
-    model = model_of(world).replace(log_physics=model)  # two members, both true
-    act = lambda key, observation: 0.3 * jnp.sin(7.0 * observation[..., :1])  # noqa: E731
+    model = model_of(world).replace(log_physics=model, num_members=2)  # two members, both true
+    act = lambda key, observation, time: 0.3 * jnp.sin(7.0 * observation[..., :1])  # noqa: E731
     real = play(jax.random.key(0), real_environment(world), world, act, 4)
     for propagation in ("fixed", "random"):
         imagined = play(jax.random.key(0), imagined_environment(world, model, propagation), world, act, 4)
@@ -118,7 +118,7 @@ def test_a_seed_that_diverges_spoils_none_beside_it():
     family = make_ensemble(world.rules, EnsembleOptions(num_members=3, hidden=(16,)))
     keys = jax.random.split(jax.random.key(0), 2)
     models = jax.vmap(lambda key: family.init(key).model)(keys)
-    noisy = lambda key, seen: seen[..., :1] + jax.random.normal(key, (*seen.shape[:-1], 1))  # noqa: E731
+    noisy = lambda key, seen, time: seen[..., :1] + jax.random.normal(key, (*seen.shape[:-1], 1))  # noqa: E731
     run = jax.jit(jax.vmap(lambda key, model: play(key, imagined_environment(world, model, "random"), world, noisy, 6)))
     spoilt = jax.tree.map(lambda x: x.at[0].set(jnp.nan) if x.dtype == jnp.float32 else x, models)
     sound, found = run(keys, models).returns, run(keys, spoilt).returns

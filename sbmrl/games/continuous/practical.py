@@ -12,10 +12,10 @@ from sbmrl.core.environment import Environment
 from sbmrl.core.formulation import Formulation, Role
 from sbmrl.core.game import Collector, Game, Payoff, Profile, function_seat
 from sbmrl.games.continuous.episodes import at_random, imagined_environment, play, real_environment, sampled
-from sbmrl.games.continuous.measures import make_measures
+from sbmrl.games.continuous.measures import NUM_NEW, Losses, make_measures, wide_data
 from sbmrl.games.continuous.options import ContinuousOptions
 from sbmrl.games.continuous.physics import model_of
-from sbmrl.games.continuous.replay import action_size, empty, write
+from sbmrl.games.continuous.replay import action_size, empty, newest, write
 from sbmrl.games.continuous.simulator import Box, Simulator
 
 
@@ -34,7 +34,7 @@ def _collector(simulator: Simulator, options: ContinuousOptions, after_follower:
     return Collector(init, update, after_follower)
 
 
-def continuous_game(simulator: Simulator, formulation: Formulation, options: ContinuousOptions) -> Game:
+def practical_game(simulator: Simulator, formulation: Formulation, options: ContinuousOptions) -> Game:
     """The game on `simulator`: the policy learns in the model, the model from all data so far."""
     rules = simulator.rules
     box = isinstance(rules.actions, Box)
@@ -57,6 +57,11 @@ def continuous_game(simulator: Simulator, formulation: Formulation, options: Con
         """There is no closed form; a learner of exact payoffs is refused."""
         raise TypeError("payoffs of simulated worlds are sampled")
 
+    def losses(profile: Profile) -> Losses:
+        model, data = profile["model"], profile["data"]
+        own, wide = (model.loss(rules, *some) for some in (newest(data, NUM_NEW), wide_data(simulator)))
+        return Losses(jnp.mean(own), jnp.mean(wide), data.count.astype(float))
+
     both = ("policy", "model")
     return Game(
         simulator,
@@ -68,7 +73,7 @@ def continuous_game(simulator: Simulator, formulation: Formulation, options: Con
         describe=dict.fromkeys(both, lambda strategy: jnp.zeros(0)),
         played=dict.fromkeys(both, lambda strategy: strategy),
         starts={role: {} for role in both},
-        measures=lambda formulation: make_measures(simulator, formulation, options),
+        measures=lambda formulation: make_measures(simulator, options, losses),
         collector=_collector(simulator, options, after_follower=formulation.follower == "policy"),
         problem=problem,
     )
