@@ -2,6 +2,8 @@
 
 import dataclasses
 
+import jax
+
 from sbmrl.core import registry
 from sbmrl.core.experiment import Experiment
 from sbmrl.core.parts import Choice, Preset
@@ -44,7 +46,8 @@ def _small(choice: Choice) -> Experiment:
     """Twelve iterations: five real episodes to begin with, two more in each, imagined ones as long as real ones."""
     if choice.scheme not in (None, INNER_OUTER):
         raise InputError(f"scheme: must be inner_outer in {choice.env}, whose games are practical")
-    horizon = make_simulator(choice.env).horizon
+    # Only its shape: a plan is made before devices are chosen, and a world's physics would lie on one.
+    horizon = jax.eval_shape(lambda: make_simulator(choice.env)).horizon
     steps = _NUM_ITERATIONS * _POLICY.num_repeats * _POLICY.num_environments * horizon
     policy = dataclasses.replace(_POLICY, num_steps=horizon, total_steps=steps)
     if choice.row.leader == "policy":

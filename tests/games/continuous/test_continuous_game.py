@@ -1,6 +1,8 @@
 """The practical game in simulated worlds: played by both leaders, counted, kept on disk, and what is refused."""
 
 import functools
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -80,6 +82,18 @@ def test_the_preset_fits_every_world_that_is_judged():
         if row.known is not None:
             for formulation in ("pal", "mal"):
                 make_program(preset("small", formulation, env=name))
+
+
+def test_a_plan_is_made_before_devices_are_chosen():
+    """`jax_num_cpu_devices` cannot be set once a world's physics lie on a device."""
+    lines = [
+        "from jax._src import xla_bridge",
+        "from sbmrl.commands.parsing import parse_train",
+        f"for env in {[name for name, row in WORLDS.items() if row.known]}:",
+        "    parse_train(['pal', '--env', env])",
+        "    assert not xla_bridge.backends_are_initialized(), env",
+    ]
+    subprocess.run([sys.executable, "-c", "\n".join(lines)], check=True, timeout=120)
 
 
 def test_a_few_numbers_of_physics_can_lead():
