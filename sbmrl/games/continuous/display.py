@@ -7,6 +7,7 @@ import polars as pl
 
 from sbmrl.core.displays import GameDisplay
 from sbmrl.display.tables import median
+from sbmrl.games.continuous.pictures import draw_run, sample_pictures
 
 Row = Mapping[str, Any]
 
@@ -43,4 +44,6 @@ DISPLAY = GameDisplay(
     told=_told,
     measured=_measured,
     lines=_lines,
+    pictures=sample_pictures,
+    draw_run=draw_run,
 )

@@ -42,7 +42,7 @@ def _wide_data(simulator: Simulator, num_episodes: int) -> tuple[Transitions, ja
     return play(jax.random.key(2), real_environment(simulator), simulator, act, num_episodes)[:2]
 
 
-def _evaluate(simulator: Simulator, environment, act: Act, num_episodes: int) -> Played:
+def evaluate(simulator: Simulator, environment, act: Act, num_episodes: int) -> Played:
     """From the same starts and with the same noise for every policy."""
     world = real_environment(simulator)
     start = jax.vmap(world.reset)(jax.random.split(jax.random.key(3), num_episodes))
@@ -61,9 +61,9 @@ def make_measures(simulator: Simulator, formulation: Formulation, options: Conti
         own = model.loss(simulator.rules, *newest(data, NUM_NEW))
         wide = model.loss(simulator.rules, *_wide_data(simulator, _NUM_WIDE))
         return {
-            "exact_return": jnp.mean(_evaluate(simulator, world, meant(policy), num_tests).returns),
-            "exact_return_stochastic": jnp.mean(_evaluate(simulator, world, sampled(policy), num_tests).returns),
-            "model_return": jnp.mean(_evaluate(simulator, imagined, meant(policy), num_tests).returns),
+            "exact_return": jnp.mean(evaluate(simulator, world, meant(policy), num_tests).returns),
+            "exact_return_stochastic": jnp.mean(evaluate(simulator, world, sampled(policy), num_tests).returns),
+            "model_return": jnp.mean(evaluate(simulator, imagined, meant(policy), num_tests).returns),
             "fit": -jnp.mean(own),
             "random_fit": -jnp.mean(wide),
             "real_steps": data.count.astype(float),

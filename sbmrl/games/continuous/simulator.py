@@ -44,6 +44,7 @@ class Chart(NamedTuple):
         wraps: whether `high` is the same place as `low`, as with an angle.
         observe: (state `[K]`) -> an observation `[D]` of it.
         state_of: (observation `[D]`) -> state `[K]`.
+        names: of the coordinates, with their units, for figures; empty where they have none.
     """
 
     low: tuple[float, ...]
@@ -51,6 +52,7 @@ class Chart(NamedTuple):
     wraps: tuple[bool, ...]
     observe: Callable[[jax.Array], jax.Array]
     state_of: Callable[[jax.Array], jax.Array]
+    names: tuple[str, ...] = ()
 
 
 class Rules(NamedTuple):
