@@ -14,6 +14,6 @@ def test_the_median_run_is_a_run_and_the_lower_of_two():
 
 
 def test_a_point_is_found_though_its_values_are_rounded():
-    frame = pl.DataFrame({"alpha": np.float64(np.float32([0.1, 0.1, 0.2])), "seed": [0, 1, 0]})
+    frame = pl.DataFrame({"alpha": np.array([0.1, 0.1, 0.2], np.float32).astype(float), "seed": [0, 1, 0]})
     assert len(at_point(frame, {"alpha": 0.1})) == 2
     assert len(at_point(frame, {})) == 3

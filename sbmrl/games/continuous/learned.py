@@ -113,6 +113,28 @@ def model_error(simulator: Simulator, model: Any, states: jax.Array, actions: ja
     return error.reshape(states.shape[:-1])
 
 
+def where_visited(chart: Chart, error: np.ndarray, visited: np.ndarray) -> tuple[float, float]:
+    """The error on the grid of `slice_of` as two numbers: near what is visited, and elsewhere; NaN of nothing.
+
+    Args:
+        chart: of the world.
+        error: `[n, (n)]` on the grid.
+        visited: `[P, K]` states within the chart; each counts for the grid point next to it.
+
+    Returns:
+        Two root mean squares over grid points.
+    """
+    low, high = np.array(chart.low), np.array(chart.high)
+    nearest = np.rint((visited - low) / (high - low) * (len(error) - 1)).astype(int)
+    inside = np.zeros(error.shape, bool)
+    inside[tuple(nearest[:, : error.ndim].T)] = True
+
+    def over(places: np.ndarray) -> float:
+        return float(np.sqrt(np.mean(error[places] ** 2))) if places.any() else float("nan")
+
+    return over(inside), over(~inside)
+
+
 def _apart(chart: Chart, difference: jax.Array) -> jax.Array:
     """`[..., K]`: the shorter way round where a coordinate wraps."""
     width = jnp.asarray(chart.high) - jnp.asarray(chart.low)

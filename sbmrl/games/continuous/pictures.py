@@ -27,6 +27,7 @@ from sbmrl.games.continuous.learned import (
     model_error,
     slice_of,
     trajectories,
+    where_visited,
 )
 from sbmrl.games.continuous.measures import LARGE_LOSS, SMALL_LOSS
 from sbmrl.games.continuous.sample_curves import (
@@ -214,12 +215,15 @@ def _errors(name: str, world: str, learned: Sequence[Learned], why: str) -> Draw
         drawn = None
         for axes, own in zip(several, learned, strict=False):
             error = np.clip(np.asarray(model_error(own.simulator, own.model, states, actions)), 1e-6, 1e6)
-            points = _visited(own, chart)
+            visited = _visited(own, chart)
+            here, elsewhere = where_visited(chart, error, visited)
+            points = _once(visited, chart)
             if len(names) == 1:
                 _error_line(axes, states[:, 0], error, points[:, 0])
             else:
                 drawn = _error_map(axes, chart, states, error, points)
-            axes.set_title(f"{in_lines(own.label)}\n{own.told}")
+            split = f"{_told(here)} where its policy goes, {_told(elsewhere)} elsewhere"
+            axes.set_title(f"{in_lines(own.label)}\n{own.told}\n{split}")
             axes.set_xlabel(names[0])
         for axes in grid[:, 0]:
             axes.set_ylabel(names[1] if len(names) > 1 else "model's error")
@@ -232,18 +236,27 @@ def _errors(name: str, world: str, learned: Sequence[Learned], why: str) -> Draw
         "The error of the final model's prediction in units of what a step moves (root mean squares over the "
         "coordinates drawn here, a few actions over their whole range, and the members): a model that says that "
         "nothing moves has an error of about 1. Points: states within the chart that the final policy visits in the "
-        "world, by its mean, each once."
+        "world, by its mean, each once. Above: the error near them and elsewhere, root mean squares."
     )
     return render(name, f"Error of the model over the states of {world}", note + fixed + why, figure)
 
 
+def _told(error: float) -> str:
+    return "–" if np.isnan(error) else f"{error:.2g}"
+
+
 def _visited(own: Learned, chart: Chart) -> np.ndarray:
-    """`[P, K]`: states of all its episodes in the world that lie within the chart; of those that touch, one."""
+    """`[P, K]`: states of all its episodes in the world that lie within the chart."""
     found = coordinates(own.simulator, own.in_world.observations).reshape(-1, len(chart.low))
     low, high = np.array(chart.low), np.array(chart.high)
-    found = found[((found >= low) & (found <= high)).all(axis=1)]  # NaN is not
-    cells = np.floor((found - low) / (high - low) * _FINE)[:, :2]
-    return found[np.sort(np.unique(cells, axis=0, return_index=True)[1])]
+    return found[((found >= low) & (found <= high)).all(axis=1)]  # NaN is not
+
+
+def _once(visited: np.ndarray, chart: Chart) -> np.ndarray:
+    """`[P', K]`: of states that would touch in the figure, one."""
+    low, high = np.array(chart.low), np.array(chart.high)
+    cells = np.floor((visited - low) / (high - low) * _FINE)[:, :2]
+    return visited[np.sort(np.unique(cells, axis=0, return_index=True)[1])]
 
 
 def _error_line(axes: Axes, places: np.ndarray, error: np.ndarray, points: np.ndarray) -> None:

@@ -143,11 +143,11 @@ def test_fooled_is_said_of_a_model_that_is_right_only_where_its_policy_goes():
 
 
 @pytest.mark.xdist_group("continuous")
-def test_a_run_is_kept_read_and_played_again(kept):
-    assert "practical (the data of all policies are kept)" in kept.printed
-    assert "real steps; the model's loss on new data" in kept.printed
-    main(["evaluate", str(kept.out)])
-    agent = sbmrl.load(kept.out).agent(seed=1)
+def test_a_run_is_kept_read_and_played_again(corridor_run):
+    assert "practical (the data of all policies are kept)" in corridor_run.printed
+    assert "real steps; the model's loss on new data" in corridor_run.printed
+    main(["evaluate", str(corridor_run.out)])
+    agent = sbmrl.load(corridor_run.out).agent(seed=1)
     assert agent.acting == ["policy"]
     assert agent.act(jax.random.key(0), jnp.array([-0.75])).shape == (1,)
     assert agent.play(jax.random.key(1), 3).shape == (3,)

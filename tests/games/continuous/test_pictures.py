@@ -16,7 +16,14 @@ from sbmrl.cli import main
 from sbmrl.games.continuous.catalogue import make_simulator
 from sbmrl.games.continuous.family import Prediction
 from sbmrl.games.continuous.grid import action_grid
-from sbmrl.games.continuous.learned import coordinate_names, coordinates, model_error, slice_of, trajectories
+from sbmrl.games.continuous.learned import (
+    coordinate_names,
+    coordinates,
+    model_error,
+    slice_of,
+    trajectories,
+    where_visited,
+)
 from sbmrl.games.continuous.physics import model_of
 from sbmrl.games.continuous.pictures import read_learned, sample_pictures
 from sbmrl.games.continuous.programme_report import write
@@ -73,6 +80,16 @@ def test_the_error_lies_where_the_model_is_wrong():
     assert error[2] == pytest.approx(error[6], rel=1e-3)
 
 
+def test_the_error_is_told_where_the_policy_goes_and_elsewhere():
+    chart = Chart((0.0, 0.0), (2.0, 2.0), (False, True), jnp.asarray, jnp.asarray)
+    error = np.array([[3.0, 1.0, 1.0], [1.0, 4.0, 1.0], [1.0, 1.0, 1.0]])
+    visited = np.array([[0.1, 0.0], [1.2, 0.8], [0.9, 1.0], [0.0, 0.4]])
+    assert where_visited(chart, error, visited) == pytest.approx((np.sqrt(12.5), 1.0))
+    here, elsewhere = where_visited(chart, error, visited[:0])
+    assert np.isnan(here)
+    assert elsewhere == pytest.approx(np.sqrt((error**2).mean()))
+
+
 def test_noise_that_is_seen_is_no_error():
     noisy = make_simulator("corridor_3")
     assert np.mean(error_of(noisy, Still()) ** 2) == pytest.approx(1.0, rel=1e-5)
@@ -114,8 +131,8 @@ def test_a_third_coordinate_stands_in_the_middle():
 
 
 @pytest.fixture(scope="module")
-def entry(kept):
-    (found,), _ = read_runs([sbmrl.load(kept.out)])
+def entry(corridor_run):
+    (found,), _ = read_runs([sbmrl.load(corridor_run.out)])
     return found
 
 
@@ -137,8 +154,8 @@ def test_curves_are_those_of_the_seeds_that_did_not_diverge(entry):
     assert one.metrics["fit"].shape == (2, 1)
 
 
-def test_a_report_has_the_pictures_and_says_which_seed(kept, tmp_path):
-    page = write_report([sbmrl.load(kept.out)], tmp_path / "report").read_text(encoding="utf-8")
+def test_a_report_has_the_pictures_and_says_which_seed(corridor_run, tmp_path):
+    page = write_report([sbmrl.load(corridor_run.out)], tmp_path / "report").read_text(encoding="utf-8")
     names = {path.stem for path in (tmp_path / "report" / "figures").glob("*.svg")}
     assert {"samples-1", "error-1", "imagined-1"} <= names
     assert "the seed at the median return of its row" in page
@@ -168,15 +185,15 @@ def test_a_row_whose_seeds_all_diverged_is_not_drawn(entry):
     assert sample_pictures([dataclasses.replace(entry, results=results)]) == ([], [])
 
 
-def test_any_run_can_be_drawn(kept, tmp_path, capsys):
-    main(["draw", str(kept.out), "--run-seed", "1", "--out", str(tmp_path / "one")])
+def test_any_run_can_be_drawn(corridor_run, tmp_path, capsys):
+    main(["draw", str(corridor_run.out), "--run-seed", "1", "--out", str(tmp_path / "one")])
     names = ["one-error.svg", "one-error.png", "one-imagined.svg", "one-imagined.png"]
     assert capsys.readouterr().out.split() == [str(tmp_path / name) for name in names]
     assert all((tmp_path / name).stat().st_size for name in names)
 
 
-def test_the_programme_draws_the_same_curves(kept, entry, tmp_path):
-    write(sbmrl.load(kept.out), tmp_path)
+def test_the_programme_draws_the_same_curves(corridor_run, entry, tmp_path):
+    write(sbmrl.load(corridor_run.out), tmp_path)
     (row,) = json.loads((tmp_path / "continuous.json").read_text())["rows"]
     curves = read_curves(entry.cell.curves(), entry.finite)
     assert row["real_steps"] == curves.real_steps.tolist()
