@@ -1,5 +1,7 @@
 """Set-up before anything touches jax: CPU, four devices, typed keys only, a compilation cache kept between runs."""
 
+import contextlib
+import io
 import os
 import tempfile
 from pathlib import Path
@@ -16,9 +18,12 @@ os.environ["XLA_FLAGS"] = (
 os.environ["WANDB_MODE"] = "offline"
 
 import dataclasses
+from typing import NamedTuple
 
+import pytest
 from hypothesis import settings
 
+from sbmrl.cli import main
 from sbmrl.core.experiment import Experiment
 from sbmrl.experiment.presets import preset
 
@@ -69,3 +74,23 @@ def tiny_options(options):
     if hasattr(options, "num_episodes") and options.num_episodes:
         small["num_episodes"] = 2
     return dataclasses.replace(options, **small)
+
+
+class KeptRun(NamedTuple):
+    """Where a run lies, and what was printed while it ran."""
+
+    out: Path
+    printed: str
+
+
+@pytest.fixture(scope="session")
+def corridor_run(tmp_path_factory):
+    """MAL in the corridor, a simulated world: two seeds, two records, nothing learned."""
+    out = tmp_path_factory.mktemp("corridor") / "run"
+    words = ["mal", "--env", "corridor", "--num-inner-steps", "1", "--leader.num-updates", "2", "--num-records", "2"]
+    words += ["--follower.num-environments", "8", "--follower.num-steps", "50", "--follower.value-minibatch-size", "40"]
+    words += ["--follower.actor-hidden", "8", "--follower.critic-hidden", "8", "--leader.hidden", "8"]
+    words += ["--leader.num-epochs", "2", "--buffer-size", "500", "--num-test-episodes", "4", "--num-seeds", "2"]
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        main(["train", *words, "--no-report", "--out", str(out)])
+    return KeptRun(out, printed.getvalue())

@@ -1,4 +1,4 @@
-"""What a programme leaves beside the report of its run."""
+"""Figures as files, and what a programme leaves beside the report of its run."""
 
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,12 @@ def write_findings(out: Path, data: Any, markdown: str, drawing: Drawing) -> lis
     stem = out / drawing.name
     write_json(stem.with_suffix(".json"), data)
     write_text(stem.with_suffix(".md"), markdown)
-    stem.with_suffix(".svg").write_bytes(drawing.svg)
-    stem.with_suffix(".png").write_bytes(drawing.png)
-    return [stem.with_suffix(suffix) for suffix in (".md", ".json", ".svg", ".png")]
+    return [stem.with_suffix(".md"), stem.with_suffix(".json"), *write_figure(out, drawing)]
+
+
+def write_figure(out: Path, drawing: Drawing) -> list[Path]:
+    """The drawing's name as .svg and .png in `out`; returns their paths."""
+    paths = [out / f"{drawing.name}.svg", out / f"{drawing.name}.png"]
+    for path, picture in zip(paths, (drawing.svg, drawing.png), strict=True):
+        path.write_bytes(picture)
+    return paths

@@ -29,6 +29,11 @@ class Cell(Protocol):
         ...
 
     @property
+    def experiment(self) -> Any:
+        """The configuration."""
+        ...
+
+    @property
     def static(self) -> Mapping[str, Any]:
         """What tells the cell apart from the others of its plan."""
         ...

@@ -8,10 +8,11 @@ from typing import Any
 import polars as pl
 
 from sbmrl.core.experiment import compose
+from sbmrl.display.frames import at_point
 from sbmrl.display.statistics import interquartile_mean_interval
 from sbmrl.display.tables import bounds_of
 from sbmrl.errors import InputError
-from sbmrl.report.table import Row, at_point, cell_rows, kind_of, title
+from sbmrl.report.table import Row, cell_rows, kind_of, title
 from sbmrl.sweep.load import LoadedRun
 from sbmrl.sweep.loaded_cell import LoadedCell
 from sbmrl.sweep.plan import read_plan

@@ -9,6 +9,7 @@ from sbmrl.core import registry
 from sbmrl.core.displays import GameDisplay
 from sbmrl.core.experiment import compose
 from sbmrl.core.parts import GameKind
+from sbmrl.display.frames import at_point
 from sbmrl.display.statistics import fraction_interval, interquartile_mean, mean_interval
 from sbmrl.display.tables import bounds_of, markdown_table, number, value, with_interval
 from sbmrl.sweep.loaded_cell import LoadedCell
@@ -27,13 +28,6 @@ def cell_rows(cell: LoadedCell) -> list[Row]:
         if len(own):
             rows.append(make_row(kind, own, seconds * len(own) / len(results), point, dict(cell.plan.static)))
     return rows
-
-
-def at_point(frame: pl.DataFrame, point: Mapping[str, float]) -> pl.DataFrame:
-    """The rows of a point of the axes, whose values were stored as float32."""
-    for name, wanted in point.items() if len(frame) else ():
-        frame = frame.filter((pl.col(name) - wanted).abs() <= 1e-5 * abs(wanted) + 1e-9)
-    return frame
 
 
 def make_row(

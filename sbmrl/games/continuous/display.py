@@ -8,6 +8,7 @@ import polars as pl
 from sbmrl.core.displays import GameDisplay
 from sbmrl.core.measures import OPTIMAL_FRACTION
 from sbmrl.display.tables import median
+from sbmrl.games.continuous.pictures import draw_run, sample_pictures
 from sbmrl.games.model_based.display import departure
 
 Row = Mapping[str, Any]
@@ -57,4 +58,6 @@ DISPLAY = GameDisplay(
     told_apart=("data",),
     measured=_measured,
     lines=_lines,
+    pictures=sample_pictures,
+    draw_run=draw_run,
 )

@@ -78,7 +78,7 @@ def grid_optimum(
     allowed = f"must be {len(chart.low)} whole numbers, 2 or more each"
     proper = len(resolution) == len(chart.low) and all(points >= 2 for points in resolution)
     require(proper, "resolution", allowed, resolution)
-    return _solve(simulator, _action_grid(simulator.rules.actions, num_actions), tuple(resolution), dynamics)
+    return _solve(simulator, action_grid(simulator.rules.actions, num_actions), tuple(resolution), dynamics)
 
 
 @partial(jax.jit, static_argnames="num_episodes")
@@ -132,7 +132,12 @@ def chart_of(simulator: Simulator) -> Chart:
     return chart
 
 
-def _action_grid(actions: Box | Discrete, num_actions: int | None) -> jax.Array:
+def action_grid(actions: Box | Discrete, num_actions: int | None) -> jax.Array:
+    """`[N, A]`: those of a box, `num_actions` along each dimension; `[N]` all of numbered ones (`num_actions` None).
+
+    Raises:
+        InputError: `num_actions` does not fit the actions.
+    """
     if isinstance(actions, Discrete):
         require(num_actions is None, "num_actions", "must be None where actions are discrete", num_actions)
         return jnp.arange(actions.num)

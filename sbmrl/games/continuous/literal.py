@@ -18,7 +18,7 @@ from sbmrl.core.formulation import Formulation, Role
 from sbmrl.core.game import Acting, Earned, Game, Info, Payoff, Profile, Seat, Strategy, function_seat
 from sbmrl.games.continuous.episodes import EpisodeState, Played, imagined_environment, meant, real_environment
 from sbmrl.games.continuous.grid_acting import GridOptions, grid_response
-from sbmrl.games.continuous.measures import Losses, evaluated, make_measures, wide_data
+from sbmrl.games.continuous.measures import Losses, evaluate, make_measures, wide_data
 from sbmrl.games.continuous.normaliser import Normaliser, statistics
 from sbmrl.games.continuous.options import ContinuousOptions, TruthOptions
 from sbmrl.games.continuous.physics import PhysicsModel, model_of, require_ranges
@@ -127,7 +127,7 @@ def literal_game(simulator: Simulator, formulation: Formulation, options: Contin
         return jnp.mean(model.loss(rules, transitions._replace(next_observation=following), valid))
 
     def played(policy: Acting, environment: Environment) -> Played:
-        return evaluated(simulator, environment, meant(policy), options.num_test_episodes)
+        return evaluate(simulator, environment, meant(policy), options.num_test_episodes)
 
     def in_model(policy: Acting, model: PhysicsModel) -> jax.Array:
         return jnp.mean(played(policy, imagined_environment(simulator, model, "fixed")).returns)

@@ -57,7 +57,7 @@ def wide_data(simulator: Simulator) -> tuple[Transitions, jax.Array]:
     return play(jax.random.key(2), real_environment(simulator), simulator, act, _NUM_WIDE)[:2]
 
 
-def evaluated(simulator: Simulator, environment: Environment, act: Act, num_episodes: int) -> Played:
+def evaluate(simulator: Simulator, environment: Environment, act: Act, num_episodes: int) -> Played:
     """Episodes from the same starts and with the same noise for every policy."""
     world = real_environment(simulator)
     start = jax.vmap(world.reset)(jax.random.split(jax.random.key(3), num_episodes))
@@ -88,9 +88,9 @@ def make_measures(
         policy, model, told = profile["policy"], profile["model"], losses(profile)
         imagined = imagined_environment(simulator, model, options.propagation)
         return {
-            "exact_return": jnp.mean(evaluated(simulator, world, meant(policy), num_tests).returns),
-            "exact_return_stochastic": jnp.mean(evaluated(simulator, world, sampled(policy), num_tests).returns),
-            "model_return": jnp.mean(evaluated(simulator, imagined, meant(policy), num_tests).returns),
+            "exact_return": jnp.mean(evaluate(simulator, world, meant(policy), num_tests).returns),
+            "exact_return_stochastic": jnp.mean(evaluate(simulator, world, sampled(policy), num_tests).returns),
+            "model_return": jnp.mean(evaluate(simulator, imagined, meant(policy), num_tests).returns),
             "fit": -told.own,
             "random_fit": -told.wide,
             "real_steps": told.real_steps,

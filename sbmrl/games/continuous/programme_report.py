@@ -9,29 +9,22 @@ import numpy as np
 import polars as pl
 
 from sbmrl.display.files import write_findings
-from sbmrl.display.plotting import COLOURS, STYLE, Drawing, clean, new_figure, render
+from sbmrl.display.plotting import STYLE, Drawing, clean, new_figure, render
 from sbmrl.display.results import Cell, Run
 from sbmrl.display.statistics import mean_interval
 from sbmrl.display.tables import bounds_of, markdown_table, with_interval
 from sbmrl.games.continuous.catalogue import known_returns
 from sbmrl.games.continuous.programme_cells import CHANGED
+from sbmrl.games.continuous.sample_curves import TOLD_OF_RETURNS, draw_returns, quartiles, read_curves
 
 _CLOSE = 0.95  # of the way from the uniform policy to the optimum
 
 
-def _curve(cell: Cell, metric: str) -> np.ndarray:
-    """`[records, N]` of the seeds that did not diverge."""
-    finite = cell.results().filter(pl.col("finite"))["seed"].to_list()
-    curves = cell.curves().filter(
-        (pl.col("stage") == "play") & (pl.col("metric") == metric) & pl.col("seed").is_in(finite)
-    )
-    values = curves.sort("steps", "seed")["value"].to_numpy()
-    return values.reshape(curves["steps"].n_unique(), -1)
-
-
 def _judged(cell: Cell) -> dict[str, Any]:
     """A cell's returns against the real samples that they cost."""
-    results, returns, real = cell.results(), _curve(cell, "exact_return"), _curve(cell, "real_steps")
+    results = cell.results()
+    real, metrics = read_curves(cell.curves(), results.filter(pl.col("finite")))
+    returns = metrics["exact_return"]
     known = known_returns(cell.world.name)
     goal = known.uniform + _CLOSE * (known.optimal - known.uniform)
     reached = returns.mean(axis=1) >= goal
@@ -43,16 +36,16 @@ def _judged(cell: Cell) -> dict[str, Any]:
         "num_seeds": len(results),
         "num_diverged": len(results) - returns.shape[1],
         "goal": goal,
-        "steps_to_goal": None if first is None else float(real[first].mean()),
+        "steps_to_goal": None if first is None else float(real[first]),
         "final_return": bounds_of(mean_interval(returns[-1])),
         "worst_late": float(returns[late].min()),
         "share_relapsed": float((returns[late] < known.uniform + 0.8 * (known.optimal - known.uniform)).mean()),
-        "real_steps": real.mean(axis=1).tolist(),
-        "middle": np.quantile(returns, [0.25, 0.5, 0.75], axis=1).tolist(),
+        "real_steps": real.tolist(),
+        "middle": quartiles(returns).tolist(),
         "mean": returns.mean(axis=1).tolist(),
-        "own_loss": float(np.median(-_curve(cell, "fit")[-1])),
-        "wide_loss": float(np.median(-_curve(cell, "random_fit")[-1])),
-        "model_gap": float(np.median(_curve(cell, "model_return")[-1] - returns[-1])),
+        "own_loss": float(np.median(-metrics["fit"][-1])),
+        "wide_loss": float(np.median(-metrics["random_fit"][-1])),
+        "model_gap": float(np.median(metrics["model_return"][-1] - returns[-1])),
         "num_fooled": int(results["fooled"].sum()),
     }
 
@@ -97,17 +90,12 @@ def figure(rows: Sequence[Mapping[str, Any]], world: str) -> Drawing:
         for axes in panels[len(rows) :]:
             axes.axis("off")
         for axes, row in zip(panels, rows, strict=False):
-            low, middle, high = row["middle"]
-            axes.fill_between(row["real_steps"], low, high, color=COLOURS[0], alpha=0.2, lw=0)
-            axes.plot(row["real_steps"], middle, color=COLOURS[0], lw=1.6)
-            axes.plot(row["real_steps"], row["mean"], color=COLOURS[1], lw=1.0, ls=":")
-            axes.axhline(known.optimal, color="#222222", lw=0.8, ls="--")
+            draw_returns(axes, row["real_steps"], row["middle"], row["mean"], known.optimal)
             axes.set_title(f"{row['formulation']}, {row['changed']}" if row["changed"] else row["formulation"])
             clean(axes)
         drawn.supxlabel("real samples", fontsize=10)
         drawn.supylabel("return in the world", fontsize=10)
-    note = "Line: the median over the seeds; band: the middle half; dotted: the mean; dashed: the optimum."
-    return render("continuous", f"Return against real samples in {world}", note, drawn)
+    return render("continuous", f"Return against real samples in {world}", TOLD_OF_RETURNS, drawn)
 
 
 def write(run: Run, out: Path) -> list[Path]:

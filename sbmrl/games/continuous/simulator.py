@@ -45,6 +45,7 @@ class Chart(NamedTuple):
         wraps: whether `high` is the same place as `low`, as with an angle.
         observe: (state `[K]`) -> an observation `[D]` of it.
         state_of: (observation `[D]`) -> state `[K]`.
+        names: of the coordinates, with their units, for figures; empty where they have none.
     """
 
     low: tuple[float, ...]
@@ -52,6 +53,7 @@ class Chart(NamedTuple):
     wraps: tuple[bool, ...]
     observe: Callable[[jax.Array], jax.Array]
     state_of: Callable[[jax.Array], jax.Array]
+    names: tuple[str, ...] = ()
 
 
 class Rules(NamedTuple):

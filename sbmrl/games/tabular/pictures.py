@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import polars as pl
 
+from sbmrl.display.frames import median_run
 from sbmrl.display.plotting import Drawing
 from sbmrl.display.results import Entry
 from sbmrl.games.tabular.draw import draw_panels
@@ -50,8 +51,7 @@ def model_pictures(entries: Sequence[Entry]) -> tuple[list[Drawing], list[str]]:
 
 def _runs(entry: Entry) -> list[_Wanted]:
     """The run at the median exact return, and the first fooled run if that one is not fooled."""
-    ordered = entry.finite.sort("exact_return", "seed")
-    middle = ordered.row((len(ordered) - 1) // 2, named=True)
+    middle = median_run(entry.finite)
     kind = "fooled, " if middle["fooled"] else ""
     found = [_Wanted(entry, middle["seed"], f"{kind}at the median exact return, {middle['exact_return']:.2f}")]
     others = entry.finite.filter(pl.col("fooled") > 0).sort("seed")

@@ -126,18 +126,12 @@ def test_fooled_is_said_of_a_model_that_is_right_only_where_its_policy_goes():
     assert not fooled(1.0, SMALL_LOSS / 20, LARGE_LOSS / 2)  # one that is right everywhere
 
 
-def test_a_run_is_kept_read_and_played_again(tmp_path, capsys):
-    out = tmp_path / "run"
-    words = ["mal", "--env", WORLD, "--num-inner-steps", "1", "--leader.num-updates", "2", "--num-records", "2"]
-    words += ["--follower.num-environments", "8", "--follower.num-steps", "50", "--follower.value-minibatch-size", "40"]
-    words += ["--follower.actor-hidden", "8", "--follower.critic-hidden", "8", "--leader.hidden", "8"]
-    words += ["--leader.num-epochs", "2", "--buffer-size", "500", "--num-test-episodes", "4", "--num-seeds", "2"]
-    main(["train", *words, "--out", str(out)])
-    printed = capsys.readouterr().out
-    assert "practical (the data of all policies are kept)" in printed
-    assert "real steps; the model's loss on new data" in printed
-    main(["evaluate", str(out)])
-    agent = sbmrl.load(out).agent(seed=1)
+@pytest.mark.xdist_group("continuous")
+def test_a_run_is_kept_read_and_played_again(corridor_run):
+    assert "practical (the data of all policies are kept)" in corridor_run.printed
+    assert "real steps; the model's loss on new data" in corridor_run.printed
+    main(["evaluate", str(corridor_run.out)])
+    agent = sbmrl.load(corridor_run.out).agent(seed=1)
     assert agent.acting == ["policy"]
     assert agent.act(jax.random.key(0), jnp.array([-0.75])).shape == (1,)
     assert agent.play(jax.random.key(1), 3).shape == (3,)

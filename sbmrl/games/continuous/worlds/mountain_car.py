@@ -50,7 +50,7 @@ def _same(vector: jax.Array) -> jax.Array:
     return vector
 
 
-CHART = Chart(LOW, HIGH, (False, False), _same, _same)
+CHART = Chart(LOW, HIGH, (False, False), _same, _same, ("position", "velocity"))
 RULES = Rules(_start, _step, _reward, _terminated, _project, 2, ACTIONS, RANGES, CHART)
 
 

@@ -55,7 +55,8 @@ def _project(observation: jax.Array) -> jax.Array:
     return jnp.stack([*on_circle(cosine, sine), jnp.clip(speed, -FASTEST, FASTEST)])
 
 
-CHART = Chart((-math.pi, -FASTEST), (math.pi, FASTEST), (True, False), _observe, _state_of)
+NAMES = ("angle [rad]", "angular velocity [rad/s]")
+CHART = Chart((-math.pi, -FASTEST), (math.pi, FASTEST), (True, False), _observe, _state_of, NAMES)
 RULES = Rules(_start, _step, _reward, never, _project, 3, ACTIONS, RANGES, CHART)
 
 
