@@ -163,8 +163,11 @@ def measure_pets(
     cost = Cost(compiling, whole - compiling, [seconds - compiling for seconds in until])
     levelled = [np.array(answer["returns"]) - above_average(answer["starts"]) for answer in answers]
     points = [list(point) for point in zip(*(own.tolist() for own in levelled), strict=False)]
+    found = describe(answers[0]["steps"][: len(points)], points, cost)
+    if found["steps"][-1] <= settings["num_random"]:  # no planned episode: nothing to show beside the others
+        found |= {"steps": [], "goal": None}
     return {
-        **describe(answers[0]["steps"][: len(points)], points, cost),
+        **found,
         "told": [timing(key, answer, settings) for answer in answers],
         "raw": answers,
         "settings": settings,

@@ -32,7 +32,10 @@ class Watched(gymnasium.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.ndarray])
     """The environment with a clock and a book: what every step took, where episodes began and what they earned."""
 
     def __init__(self, env: gymnasium.Env[np.ndarray, np.ndarray], num_random: int, limit: float | None) -> None:
-        """Raise `OutOfTimeError` at the first step that ends more than `limit` seconds after `num_random` steps."""
+        """Raise `OutOfTimeError` at the first step that ends more than `limit` seconds after the first planned one.
+
+        That one waits for the first fit and for compilation.
+        """
         super().__init__(env)
         self.num_random, self.limit = num_random, limit
         self.began = self.ready = time.perf_counter()
@@ -58,8 +61,8 @@ class Watched(gymnasium.Wrapper[np.ndarray, np.ndarray, np.ndarray, np.ndarray])
         self.stamps.append(time.perf_counter())
         if terminated or truncated:
             self.episodes.append((len(self.stamps), self.earned, self.stamps[-1] - self.began))
-        behind = len(self.stamps) - self.num_random
-        if self.limit is not None and behind > 0 and self.stamps[-1] - self.stamps[-behind - 1] > self.limit:
+        planned = self.stamps[self.num_random :]
+        if self.limit is not None and planned and planned[-1] - planned[0] > self.limit:
             raise OutOfTimeError
         return observation, float(reward), terminated, truncated, info
 

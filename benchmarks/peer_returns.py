@@ -117,10 +117,10 @@ def draw(methods: Mapping[str, Mapping[str, Any]]) -> Drawing:
         look = {"color": COLOURS[number], "linestyle": DASHES[number], "marker": "o", "markersize": 3}
         axes.plot(steps[shown], mean, lw=1.8, label=label, **look)
         axes.fill_between(steps[shown], mean - error, mean + error, color=COLOURS[number], alpha=0.15, lw=0)
-    axes.axhline(GOAL, color="#888888", lw=0.8, linestyle=(0, (2, 2)))
+    axes.axhline(GOAL, color="#888888", lw=0.8, linestyle=(0, (2, 2)), label=f"goal, {GOAL:g}")
     axes.set(title="Pendulum-v1: return", xlabel="real steps of a seed", xscale="log")
     axes.grid(axis="y", color="#e4e4e4", lw=0.8)
     axes.legend(frameon=False, fontsize=8)
     clean(axes)
-    note = f"Mean over the seeds and one standard error; the dotted line is the goal, {GOAL:g}."
+    note = "Mean over the seeds and one standard error."
     return render("continuous_peers", "Return against real steps", note, figure)

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 from continuous_peers import NAMES, above_average, measure_pets, read_run, write
-from peer_returns import GOAL, Cost, describe, even, ratios, table
+from peer_returns import GOAL, Cost, describe, draw, even, ratios, table
 
 PETS = """
 import sys
@@ -18,9 +18,9 @@ from peer_serve import serve
 
 def prepare(settings):
     def learned():
-        seed = settings["seed"]
+        seed, last = settings["seed"], settings["total_steps"]
         return {
-            "steps": [200, 400, 600][: 4 - seed],
+            "steps": [last - 400, last - 200, last][: 4 - seed],
             "returns": [-1200.0, -300.0, -100.0 * seed][: 4 - seed],
             "starts": [[3.0, 0.0], [0.0, 0.0], [0.1, 0.0]][: 4 - seed],
             "seconds": [11.0, 21.0, 31.0][: 4 - seed],
@@ -154,7 +154,7 @@ def test_seeds_of_pets_are_put_together(tmp_path, capsys):
     script = tmp_path / "worker.py"
     script.write_text(f"import sys; sys.path.insert(0, {str(continuous_peers.HERE)!r})\n{PETS}")
     found = measure_pets(Path(sys.executable), "pets_example", 2, 2_000, 60.0, str(script))
-    assert found["steps"] == [200, 400]
+    assert found["steps"] == [1600, 1800]
     level = above_average([[3.0, 0.0], [0.0, 0.0]])
     np.testing.assert_allclose(found["mean"], np.array([-1200.0, -300.0]) - level)
     assert found["compile_seconds"] == 20.0
@@ -166,6 +166,9 @@ def test_seeds_of_pets_are_put_together(tmp_path, capsys):
         "a planned step takes 2 s (median of 7). 2,000 real steps would take 0.78 h of planning (extrapolated)."
     )
     assert capsys.readouterr().err.count("seed ") == 2
+    only_random = measure_pets(Path(sys.executable), "pets", 1, 600, None, str(script))
+    assert only_random["steps"] == []
+    assert len(only_random["raw"][0]["returns"]) == 3
 
 
 def test_results_are_written_with_their_table_and_figure(tmp_path):
@@ -175,3 +178,8 @@ def test_results_are_written_with_their_table_and_figure(tmp_path):
     assert json.loads((tmp_path / "out.json").read_text())["methods"]["sac"]["steps"] == [200, 400]
     assert "| rejax, SAC | 2 | 400 |" in (tmp_path / "out.md").read_text()
     assert (tmp_path / "out.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_figure_without_a_curve_is_a_figure():
+    assert draw({}).png.startswith(b"\x89PNG")
