@@ -5,8 +5,10 @@ from typing import Any
 
 import polars as pl
 
+from sbmrl.core import registry
 from sbmrl.core.displays import GameDisplay
 from sbmrl.display.tables import median
+from sbmrl.games.continuous.simulator import known_returns
 
 Row = Mapping[str, Any]
 
@@ -28,12 +30,16 @@ def _lines(rows: Sequence[Row]) -> list[str]:
     def text(value: float | None) -> str:
         return "–" if value is None else f"{value:.2g}"
 
-    return [
+    measured = [
         f"{row['title']}: {row['real_steps'] or 0:,.0f} real steps; the model's loss on new data "
         f"{text(row['own_loss'])}, on the data of random actions {text(row['wide_loss'])}; return in the model minus "
         f"return in the world {text(row['model_gap'])}"
         for row in rows
     ]
+    worlds = {row["env"]: registry.outline(registry.kind(row["kind"]), row["env"]) for row in rows}
+    known = {name: known_returns(world) for name, world in worlds.items()}
+    judged = [f"the optimum of {name}: {one.optimal:g}, {one.judge}" for name, one in known.items()]
+    return [*measured, *judged]
 
 
 DISPLAY = GameDisplay(

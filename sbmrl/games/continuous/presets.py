@@ -6,7 +6,7 @@ from sbmrl.core import registry
 from sbmrl.core.experiment import Experiment
 from sbmrl.core.parts import Choice, Preset
 from sbmrl.errors import InputError
-from sbmrl.games.continuous.catalogue import make_simulator
+from sbmrl.games.continuous.checks import outline_of
 from sbmrl.games.continuous.ensemble import EnsembleOptions
 from sbmrl.games.continuous.model_learner import ENSEMBLE, PHYSICS
 from sbmrl.games.continuous.physics import PhysicsOptions
@@ -44,7 +44,7 @@ def _small(choice: Choice) -> Experiment:
     """Twelve iterations: five real episodes to begin with, two more in each, imagined ones as long as real ones."""
     if choice.scheme not in (None, INNER_OUTER):
         raise InputError(f"scheme: must be inner_outer in {choice.env}, whose games are practical")
-    horizon = make_simulator(choice.env).horizon
+    horizon = outline_of(choice.kind, choice.env).horizon
     steps = _NUM_ITERATIONS * _POLICY.num_repeats * _POLICY.num_environments * horizon
     policy = dataclasses.replace(_POLICY, num_steps=horizon, total_steps=steps)
     if choice.row.leader == "policy":

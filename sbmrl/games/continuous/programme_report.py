@@ -13,8 +13,8 @@ from sbmrl.display.plotting import COLOURS, STYLE, Drawing, clean, new_figure, r
 from sbmrl.display.results import Cell, Run
 from sbmrl.display.statistics import mean_interval
 from sbmrl.display.tables import bounds_of, markdown_table, with_interval
-from sbmrl.games.continuous.catalogue import known_returns
 from sbmrl.games.continuous.programme_cells import CHANGED
+from sbmrl.games.continuous.simulator import Simulator, known_returns
 
 _CLOSE = 0.95  # of the way from the uniform policy to the optimum
 
@@ -32,7 +32,7 @@ def _curve(cell: Cell, metric: str) -> np.ndarray:
 def _judged(cell: Cell) -> dict[str, Any]:
     """A cell's returns against the real samples that they cost."""
     results, returns, real = cell.results(), _curve(cell, "exact_return"), _curve(cell, "real_steps")
-    known = known_returns(cell.world.name)
+    known = known_returns(cell.world)
     goal = known.uniform + _CLOSE * (known.optimal - known.uniform)
     reached = returns.mean(axis=1) >= goal
     first = int(np.argmax(reached)) if reached.any() else None
@@ -87,7 +87,7 @@ def to_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     return f"{markdown_table(heads, lines)}\n\n{told}\n"
 
 
-def figure(rows: Sequence[Mapping[str, Any]], world: str) -> Drawing:
+def figure(rows: Sequence[Mapping[str, Any]], world: Simulator) -> Drawing:
     """Small multiples, a panel for each cell: the return against the real samples."""
     known = known_returns(world)
     columns = min(4, len(rows))
@@ -106,8 +106,9 @@ def figure(rows: Sequence[Mapping[str, Any]], world: str) -> Drawing:
             clean(axes)
         drawn.supxlabel("real samples", fontsize=10)
         drawn.supylabel("return in the world", fontsize=10)
-    note = "Line: the median over the seeds; band: the middle half; dotted: the mean; dashed: the optimum."
-    return render("continuous", f"Return against real samples in {world}", note, drawn)
+    note = "Line: the median over the seeds; band: the middle half; dotted: the mean; dashed: the optimum"
+    note += f" ({known.judge})."
+    return render("continuous", f"Return against real samples in {world.name}", note, drawn)
 
 
 def write(run: Run, out: Path) -> list[Path]:
@@ -118,4 +119,4 @@ def write(run: Run, out: Path) -> list[Path]:
     """
     cells = list(run.cells.values())
     rows = [_judged(cell) for cell in cells]
-    return write_findings(out, {"rows": rows}, to_markdown(rows), figure(rows, cells[0].world.name))
+    return write_findings(out, {"rows": rows}, to_markdown(rows), figure(rows, cells[0].world))
