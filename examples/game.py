@@ -12,7 +12,6 @@ import sbmrl
 from sbmrl.core.game import Game, Payoff, Seat, greedy, sample_row, softmax_starts
 from sbmrl.core.measures import ExactGame, exact_measures
 from sbmrl.core.options import AnswerOptions
-from sbmrl.errors import require_known
 
 ROLES: tuple[str, str] = ("first", "second")
 WORLDS = {"cournot": (10.0, 1.5, 1.0), "cournot_fine": (10.0, 1.5, 0.3)}  # a, c, size of a unit
@@ -116,8 +115,7 @@ def _make_game(world, formulation, options):
     )
 
 
-def _make_world(name, row):
-    require_known(name, "env", WORLDS)
+def _make_world(name):
     demand, cost, unit = WORLDS[name]
     return Duopoly(jnp.arange(0.0, demand - cost, unit), jnp.float32(demand), jnp.float32(cost), name)
 

@@ -15,7 +15,7 @@ if sys.version_info < (3, 12):  # noqa: UP036  # a checkout on the path bypasses
 if TYPE_CHECKING:
     from sbmrl.core.experiment import Experiment
     from sbmrl.core.formulation import FormulationRow
-    from sbmrl.core.parts import GameKind, LearnerKind, Programme, SchemeKind
+    from sbmrl.core.parts import GameKind, LearnerKind, Programme, SchemeKind, WorldRow
     from sbmrl.core.registry import register
     from sbmrl.errors import InputError
     from sbmrl.experiment.plugins import load_plugin
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "core.experiment": ("Experiment",),
     "core.formulation": ("FormulationRow",),
-    "core.parts": ("GameKind", "LearnerKind", "Programme", "SchemeKind"),
+    "core.parts": ("GameKind", "LearnerKind", "Programme", "SchemeKind", "WorldRow"),
     "core.registry": ("register",),
     "errors": ("InputError",),
     "experiment.plugins": ("load_plugin",),
@@ -98,6 +98,7 @@ __all__ = [
     "SchemeKind",
     "SoftOptions",
     "TabularMDP",
+    "WorldRow",
     "hyper_parameters",
     "load",
     "load_plugin",

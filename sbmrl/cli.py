@@ -43,7 +43,7 @@ def usage() -> str:
         "usage: sbmrl COMMAND [OPTIONS]\n\nModel-based reinforcement learning as a Stackelberg game.\n\ncommands:\n"
         + "\n".join(lines)
         + "\n\n`sbmrl COMMAND --help` describes a command; `sbmrl train FORMULATION --help` what can be set of it.\n"
-        "`--plugin FILE.py` adds your own formulations, schemes, learners and games to any command.\n"
+        "`--plugin FILE.py` adds your own formulations, schemes, learners, worlds and games to any command.\n"
     )
 
 

@@ -17,6 +17,11 @@ def require(condition: bool, field: str, allowed: str, got: object) -> None:
         raise InputError(f"{field}: {allowed}, got {got}")
 
 
+def raises(error: Exception) -> str:
+    """What a user's own code has raised, in one line: "raises TypeError: …"."""
+    return f"raises {type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+
+
 def require_known(name: str, field: str, known: Iterable[str]) -> None:
     """Raise `InputError` with the nearest known names unless `name` is one of `known`."""
     names = list(known)

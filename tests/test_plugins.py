@@ -198,6 +198,35 @@ def test_a_plugin_that_has_changed_is_refused(run, capsys, forgetful):
     assert says in refused(capsys, "report", "run", "--plugin", "game.py")
 
 
+WORLD = """
+import sbmrl
+make = lambda: sbmrl.make_world("simple_mdp_2").replace(name="my:world", horizon=5)
+sbmrl.register(sbmrl.WorldRow("my:world", "five steps", "tabular", make))
+"""
+
+
+def test_a_world_of_ones_own_is_listed_run_kept_and_found_again(tmp_path, monkeypatch, capsys, forgetful):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(WORLD)
+    main(["list", "--plugin", "mine.py"])
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  my:world ")]
+    assert line.endswith("five steps [mine.py]")
+    main(["train", "mal", "--plugin", "mine.py", "--env", "my:world", *TINY, "--out", "run"])
+    (kept,) = json.loads(Path("run/config.json").read_text())["plugins"]
+    assert (kept["text"], kept["parts"]) == ("mine.py", [["world", "my:world"]])
+    for read in (lambda: main(["report", "run"]), lambda: sbmrl.load("run")):
+        forgetful()
+        read()
+    assert sbmrl.load("run").cells["run"].world.horizon == 5
+    forgetful()
+    main(["train", "mal", "--env", "my:world", *TINY, "--out", "run", "--resume"])
+    forgetful()
+    capsys.readouterr()
+    assert "env: 'my:world' is unknown" in refused(capsys, "train", "mal", "--env", "my:world", *TINY, "--out", "new")
+    Path("mine.py").write_text(WORLD + "# another one\n")
+    assert "mine.py has changed since this run" in refused(capsys, "evaluate", "run")
+
+
 def test_parts_that_a_program_registered_itself_are_asked_for(run, capsys):
     config = json.loads((run / "config.json").read_text())
     config["plugins"][0] |= registry.PROGRAM._asdict()

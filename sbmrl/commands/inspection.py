@@ -32,12 +32,17 @@ def show_list() -> None:
     _show("programmes", registry.programmes().values())
     _show("kinds of games", kinds)
     for kind in kinds:
-        _show_lines(f"{kind.name}: worlds", dict(kind.worlds()))
+        own = [row for row in registry.worlds().values() if row.kind == kind.name]
+        _show_lines(f"{kind.name}: worlds", {**kind.worlds(), **_told(own)})
         _show_lines(f"{kind.name}: presets", {name: one.summary for name, one in presets_of(kind).items()})
 
 
 def _show(group: str, parts: Iterable[Part]) -> None:
-    _show_lines(group, {part.name: f"{part.summary} [{registry.origin_of(part).text}]" for part in parts})
+    _show_lines(group, _told(parts))
+
+
+def _told(parts: Iterable[Part]) -> dict[str, str]:
+    return {part.name: f"{part.summary} [{registry.origin_of(part).text}]" for part in parts}
 
 
 def _show_lines(group: str, lines: dict[str, str]) -> None:
@@ -106,12 +111,11 @@ def _draw_world(config: Draw) -> Sequence[Path]:
     """A world of the first kind of game that has one of that name and can draw it."""
     refused: InputError | None = None
     for kind in registry.kinds().values():
-        row = next((one for one in registry.formulations().values() if kind.plays(one)), None)
         picture = kind.display().draw_world
-        if picture is None or row is None:
+        if picture is None:
             continue
         try:
-            world = kind.make_world(config.source, row)
+            world = registry.make_world(kind, config.source)
         except InputError as error:
             refused = refused or error
             continue

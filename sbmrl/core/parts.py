@@ -1,4 +1,4 @@
-"""What can be registered: a learner, a scheme, a kind of game or a programme is one object with all its own things.
+"""What can be registered: a learner, a scheme, a kind of game, a world, a programme: each one object with all its own.
 
 Whoever puts a run together asks the part; nobody else knows what its options mean. Options are frozen dataclasses
 (`sbmrl.core.options`); each class belongs to one part.
@@ -181,13 +181,14 @@ class GameKind(NamedTuple):
         world: the class of its worlds, pytrees with a `name`.
         what: a world in words, "an MDP".
         worlds: () -> name or pattern of a world -> one line for `sbmrl list`.
-        make_world: (text of `env`, row) -> world; raises `InputError` for a name or file that is none.
-        make_game: (world, formulation, options) -> the game.
+        make_world: (text of `env`) -> world; raises `InputError` for a name or file that is none.
+        make_game: (world, formulation, options) -> the game; raises `InputError` where they do not fit together.
         presets: name -> preset, the usual one first; none for one that only takes the parts' own defaults.
         env: the world where none is named.
         family: whose formulations it plays, those that name it; its own name if not said.
         options: what can be set of every game of the kind: a frozen dataclass that extends `GameOptions`.
-        knows: (text of `env`) -> whether a world of this kind is meant, where several kinds share a family.
+        knows: (text of `env`) -> whether a world of the kind's own is meant; one of the names of `worlds`, if not said.
+        check_world: (registered world, prefix of the names) -> None; raises `InputError` for one that cannot be played.
         world_fields: (world) -> plain data, what a run keeps; its fields, if not said.
         world_of_fields: (path of a JSON file) -> the world that lies there as plain data.
         check: (composition) -> None; raises `InputError` for parts that do not fit together.
@@ -204,12 +205,13 @@ class GameKind(NamedTuple):
     world: type
     what: str
     worlds: Callable[[], Mapping[str, str]]
-    make_world: Callable[[str, FormulationRow], World]
+    make_world: Callable[[str], World]
     make_game: Callable[[World, Formulation, Options], Game]
     env: str
     family: str = ""
     options: type = GameOptions
-    knows: Callable[[str], bool] = lambda env: True
+    knows: Callable[[str], bool] | None = None
+    check_world: Callable[[World, str], None] = lambda world, where: None
     world_fields: Callable[[World], dict[str, Any]] = files.world_fields
     world_of_fields: Callable[[Path], World] | None = None
     presets: Mapping[str, Preset] = {}  # read only
@@ -224,6 +226,10 @@ class GameKind(NamedTuple):
     def plays(self, row: FormulationRow) -> bool:
         """Whether a formulation is one of the kind's family."""
         return row.family == (self.family or self.name)
+
+    def has(self, env: str) -> bool:
+        """Whether a text means a world of the kind's own; of registered ones the registry knows."""
+        return env in self.worlds() if self.knows is None else self.knows(env)
 
     def options_of(self, row: FormulationRow) -> type:
         """The class of what can be set of a formulation in this kind of game."""
@@ -240,6 +246,23 @@ class GameKind(NamedTuple):
             InputError: the file is damaged.
         """
         return files.world_of_fields(self.world, path) if self.world_of_fields is None else self.world_of_fields(path)
+
+
+class WorldRow(NamedTuple):
+    """A world by its name, beside those that its kind of game has of its own.
+
+    Attributes:
+        name: as a user writes it.
+        summary: one line for `sbmrl list`.
+        kind: the name of its kind of game.
+        make: () -> the world, of the kind's class and with this name. Static fields of two that it makes must be equal:
+            functions of a module, not made anew. It may be called for its shapes alone (`jax.eval_shape`).
+    """
+
+    name: str
+    summary: str
+    kind: str
+    make: Callable[[], World]
 
 
 class ProgrammeCell(NamedTuple):
@@ -272,4 +295,4 @@ class Programme(NamedTuple):
     env: str | None = None
 
 
-Part = FormulationRow | LearnerKind | SchemeKind | GameKind | Programme
+Part = FormulationRow | LearnerKind | SchemeKind | GameKind | WorldRow | Programme

@@ -9,10 +9,12 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
+import jax
+
 from sbmrl.core.files import SUFFIXES
 from sbmrl.core.formulation import FormulationRow
-from sbmrl.core.parts import GameKind, LearnerKind, Part, Programme, SchemeKind
-from sbmrl.errors import InputError, require, require_known
+from sbmrl.core.parts import GameKind, LearnerKind, Part, Programme, SchemeKind, World, WorldRow
+from sbmrl.errors import InputError, raises, require, require_known
 
 
 class Origin(NamedTuple):
@@ -36,6 +38,7 @@ _KINDS: dict[type, str] = {
     LearnerKind: "learner",
     SchemeKind: "scheme",
     GameKind: "kind of game",
+    WorldRow: "world",
     Programme: "programme",
 }
 _parts: dict[str, dict[str, Any]] = {kind: {} for kind in _KINDS.values()}
@@ -65,17 +68,21 @@ def register[P: Part](part: P) -> P:
     """Add a part, which is then known to Python and to the command line under its name; returns it.
 
     Raises:
-        InputError: no part, a name that is taken or cannot be one, or options that are no frozen dataclass of its own.
+        InputError: no part, a name that is taken or cannot be one, options that are no frozen dataclass of its own, or
+            a world of no kind of game.
     """
     kind = _KINDS.get(type(part))
     if kind is None:
         raise InputError(f"register: must be a {', '.join(one.__name__ for one in _KINDS)}, got {type(part).__name__}")
-    name = part.name
-    proper = isinstance(name, str) and bool(name) and name.replace("_", "").replace("-", "").isalnum()
-    require(proper, "register", f"a {kind}'s name must be letters, digits, _ and -", repr(name))
+    name, marks = part.name, "_-:" if isinstance(part, WorldRow) else "_-"
+    proper = isinstance(name, str) and name.translate(str.maketrans("", "", marks)).isalnum()
+    told = f"{', '.join(marks[:-1])} and {marks[-1]}"
+    require(proper, "register", f"a {kind}'s name must be letters, digits, {told}", repr(name))
     if name in _parts[kind]:
         raise InputError(f"register: there is a {kind} {name} already, from {_origins[kind, name].text}")
-    if not isinstance(part, Programme) and part.options is not None:
+    if isinstance(part, WorldRow | GameKind):
+        _require_worlds_apart(part)
+    if not isinstance(part, Programme | WorldRow) and part.options is not None:
         proper = dataclasses.is_dataclass(part.options) and part.options.__dataclass_params__.frozen  # pyright: ignore
         require(bool(proper), f"register: {kind} {name}", "must have a frozen dataclass as its options", part.options)
     if isinstance(part, LearnerKind | SchemeKind):
@@ -86,6 +93,20 @@ def register[P: Part](part: P) -> P:
     _parts[kind][name] = part
     _origins[kind, name] = _registering[-1] if _registering else PROGRAM
     return part
+
+
+def _require_worlds_apart(part: WorldRow | GameKind) -> None:
+    """A name must mean one world: a registered one, or one that a kind of game has of its own."""
+    if isinstance(part, GameKind):
+        for row in worlds().values():
+            if part.has(row.name):
+                raise InputError(f"register: there is a world {row.name} already, from {origin_of(row).text}")
+        return
+    require_known(part.kind, f"register: world {part.name}: kind", kinds())
+    require(callable(part.make), f"register: world {part.name}: make", "must be a function of nothing", part.make)
+    for kind in kinds().values():
+        if kind.has(part.name):
+            raise InputError(f"register: {part.name} is {kind.what} already, from {origin_of(kind).text}")
 
 
 def formulations() -> Mapping[str, FormulationRow]:
@@ -106,6 +127,11 @@ def schemes() -> Mapping[str, SchemeKind]:
 def kinds() -> Mapping[str, GameKind]:
     """Every kind of game."""
     return _parts["kind of game"]
+
+
+def worlds() -> Mapping[str, WorldRow]:
+    """Every registered world; those that kinds of games have of their own are in `GameKind.worlds`."""
+    return _parts["world"]
 
 
 def programmes() -> Mapping[str, Programme]:
@@ -150,15 +176,75 @@ def kind_for(row: FormulationRow, env: str | None) -> GameKind:
     A file that none knows is the usual kind's to read, which says what is wrong with it.
 
     Raises:
-        InputError: a name that no kind knows.
+        InputError: a name that no kind knows, or that of a world in which the formulation is not played.
     """
     found = kinds_of(row)
-    if env is None or len(found) == 1:
+    if env is None:
         return found[0]
-    knowing = [kind for kind in found if kind.knows(env)]
+    knowing = [kind for kind in found if has_world(kind, env)]
+    if not knowing and env in worlds():
+        allowed = " or ".join(kind.what for kind in found)
+        raise InputError(f"env: must be {allowed} for {row.name}, got {env}, {kind(worlds()[env].kind).what}")
     if not knowing and not env.endswith(SUFFIXES):
-        require_known(env, "env", [name for kind in found for name in kind.worlds()])
+        require_known(env, "env", [name for kind in found for name in worlds_of(kind)])
     return knowing[0] if knowing else found[0]
+
+
+def worlds_of(kind: GameKind) -> Mapping[str, str]:
+    """The name or pattern of every world of a kind of game, with one line: its own, then registered ones."""
+    return {**kind.worlds(), **{row.name: row.summary for row in worlds().values() if row.kind == kind.name}}
+
+
+def has_world(kind: GameKind, env: str) -> bool:
+    """Whether `env` means a world of a kind of game, a registered one or its own."""
+    return worlds()[env].kind == kind.name if env in worlds() else kind.has(env)
+
+
+def make_world(kind: GameKind, env: str) -> World:
+    """The world of a kind of game that `env` names.
+
+    Raises:
+        InputError: there is none of that name and kind, its file cannot be read, or a registered one cannot be played.
+    """
+    world = _made(kind, env)
+    if env in worlds():
+        kind.check_world(world, f"env: {env}: ")
+    return world
+
+
+def outline(kind: GameKind, env: str) -> World:
+    """The same world with shapes in place of its arrays, and not checked.
+
+    Nothing lies on a device then, so a plan can ask for it before devices are chosen.
+
+    Raises:
+        InputError: as `make_world`.
+    """
+    try:
+        return jax.eval_shape(lambda: _made(kind, env))
+    except InputError:
+        raise
+    except Exception as error:
+        if env not in worlds():
+            raise
+        raise InputError(f"env: {env}: its shape {raises(error)}") from error
+
+
+def _made(kind: GameKind, env: str) -> World:
+    row = worlds().get(env)
+    if row is None:
+        return kind.make_world(env)
+    own = kinds()[row.kind]
+    require(own.name == kind.name, "env", f"must be {kind.what}", f"{env}, {own.what}")
+    try:
+        world = row.make()
+    except InputError:
+        raise
+    except Exception as error:  # a user's code may raise anything
+        raise InputError(f"env: {env}: make {raises(error)}") from error
+    require(isinstance(world, kind.world), f"env: {env}: make", f"must return {kind.what}", type(world).__name__)
+    require(world.name == env, f"env: {env}: name", "must be the one that is registered", repr(world.name))
+    return world
 
 
 def kind_with(row: FormulationRow, options: Any) -> GameKind:

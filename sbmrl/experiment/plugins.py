@@ -37,9 +37,12 @@ def load_plugin(named: str) -> Origin:
     path = _file_of(named)
     if path is None:
         raise PluginError(f"plugin: {named} must be a Python file (my_game.py) or a module that can be imported")
-    if str(path) in _loaded:
-        return _loaded[str(path)]
-    origin = Origin(named, str(path), _checksum(path))
+    if str(path) not in _loaded:
+        _load(named, path, Origin(named, str(path), _checksum(path)))
+    return _loaded[str(path)]
+
+
+def _load(named: str, path: Path, origin: Origin) -> None:
     before = registry.num_parts()
     try:
         with registering(origin):
@@ -57,7 +60,6 @@ def load_plugin(named: str) -> Origin:
         where = _line_in(error, path)
         raise PluginError(f"plugin: {named} raises {type(error).__name__}{where}: {error}") from error
     _loaded[str(path)] = origin
-    return origin
 
 
 def _is_file(named: str) -> bool:
@@ -118,7 +120,8 @@ def load_entry_points() -> None:
 def plugins_of(experiment: Experiment) -> list[dict[str, Any]]:
     """The plug-ins that an experiment needs as plain data: how they were named, path, checksum, and which parts."""
     composition = compose(experiment)
-    needed = (composition.row, composition.kind, composition.leader, composition.scheme, composition.follower)
+    world = registry.worlds().get(experiment.env)
+    needed = (composition.row, composition.kind, composition.leader, composition.scheme, composition.follower, world)
     found: dict[Origin, list[list[str]]] = {}
     for part in needed:
         if part is not None and registry.origin_of(part) != registry.BUILT_IN:
@@ -161,4 +164,4 @@ def _find(origin: Origin, where: str) -> None:
         raise PluginError(f"{where}plugin: {named}, which the run needs, is missing; --plugin says where it is now")
     if changed or path is None or _checksum(path) != origin.checksum:
         raise PluginError(f"{where}plugin: {named} has changed since this run, which needs it as it was")
-    load_plugin(named)
+    _load(named, path, origin)  # as the run has named it, or a plan that is resumed would be another one

@@ -43,14 +43,14 @@ def world_of(experiment: Experiment) -> World:
     """The world that `env` names, of the kind that the formulation is played in.
 
     Raises:
-        InputError: there is none of that name and kind, or its file cannot be read.
+        InputError: there is none of that name and kind, its file cannot be read, or it cannot be played.
     """
     composition = compose(experiment)
-    row, kind, meant = composition.row, composition.kind, registry.kind_for(composition.row, experiment.env)
-    if meant is not kind and not kind.knows(experiment.env):
+    kind, meant = composition.kind, registry.kind_for(composition.row, experiment.env)
+    if meant is not kind and not registry.has_world(kind, experiment.env):
         told = f"a world of this kind, {kind.name}; an experiment in {meant.what} starts from preset(env=…)"
         require(False, "env", f"must be {told}", experiment.env)
-    return kind.make_world(experiment.env, row)
+    return registry.make_world(kind, experiment.env)
 
 
 def make_game(experiment: Experiment, world: World) -> Game:

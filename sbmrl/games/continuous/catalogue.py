@@ -2,9 +2,8 @@
 
 import re
 from collections.abc import Callable
-from typing import NamedTuple
 
-from sbmrl.errors import InputError, require, require_known
+from sbmrl.errors import require, require_known
 from sbmrl.games.continuous.simulator import Simulator
 from sbmrl.games.continuous.worlds.acrobot import acrobot
 from sbmrl.games.continuous.worlds.cart_pole import cart_pole, cart_pole_continuous
@@ -14,44 +13,16 @@ from sbmrl.games.continuous.worlds.pendulum import pendulum
 from sbmrl.games.continuous.worlds.point_mass import point_mass
 from sbmrl.games.continuous.worlds.reacher import reacher
 
-
-class WorldRow(NamedTuple):
-    """One row of the catalogue.
-
-    Attributes:
-        summary: one line for a listing.
-        make: () -> the world with its true physics.
-        known: what it can be judged by; None where no optimum is known.
-    """
-
-    summary: str
-    make: Callable[[], Simulator]
-    known: "Known | None" = None
-
-
-class Known(NamedTuple):
-    """Expected returns of a world: `optimal`, and `uniform` of actions drawn uniformly (mean of 4,000 episodes)."""
-
-    optimal: float
-    uniform: float
-
-
 # gymnax's worlds are written on observations here, with everything that its own do; the tests hold the two together.
-WORLDS: dict[str, WorldRow] = {
-    "corridor": WorldRow("1 number seen, optimum 44; a model with a wall leaves for 1", corridor, Known(44.0, 1.33)),
-    "point_mass": WorldRow("a mass is pushed to a goal in the plane, 25 steps (Rajeswaran et al.)", point_mass),
-    "gymnax:Pendulum-v1": WorldRow(
-        "swing up and hold, 200 steps; optimum about -138", pendulum, Known(-137.5, -1224.1)
-    ),
-    "gymnax:CartPole-v1": WorldRow("balance by two pushes; optimum 500", cart_pole, Known(500.0, 22.5)),
-    "gymnax:CartPole-v1:continuous": WorldRow(
-        "balance by any force; optimum 500", cart_pole_continuous, Known(500.0, 28.4)
-    ),
-    "gymnax:MountainCarContinuous-v0": WorldRow(
-        "out of a valley in 999 steps; optimum about 99.6", mountain_car, Known(99.64, -33.2)
-    ),
-    "gymnax:Acrobot-v1": WorldRow("swing the tip up by a motor in the elbow, 500 steps", acrobot),
-    "gymnax:Reacher-misc": WorldRow("two joints bring a hand to a goal, 100 steps", reacher),
+WORLDS: dict[str, tuple[str, Callable[[], Simulator]]] = {  # name -> (one line, builder)
+    "corridor": ("1 number seen, optimum 44; a model with a wall leaves for 1", corridor),
+    "point_mass": ("a mass is pushed to a goal in the plane, 25 steps (Rajeswaran et al.)", point_mass),
+    "gymnax:Pendulum-v1": ("swing up and hold, 200 steps; optimum about -138", pendulum),
+    "gymnax:CartPole-v1": ("balance by two pushes; optimum 500", cart_pole),
+    "gymnax:CartPole-v1:continuous": ("balance by any force; optimum 500", cart_pole_continuous),
+    "gymnax:MountainCarContinuous-v0": ("out of a valley in 999 steps; optimum about 99.6", mountain_car),
+    "gymnax:Acrobot-v1": ("swing the tip up by a motor in the elbow, 500 steps", acrobot),
+    "gymnax:Reacher-misc": ("two joints bring a hand to a goal, 100 steps", reacher),
 }
 CORRIDOR_NAME = "corridor_D"
 _CORRIDOR = re.compile(r"corridor_([2-9]|[1-9]\d{1,3})")
@@ -60,21 +31,12 @@ _CORRIDOR = re.compile(r"corridor_([2-9]|[1-9]\d{1,3})")
 def summaries() -> dict[str, str]:
     """Name -> one line, for a listing."""
     noisy = {CORRIDOR_NAME: "the corridor among D - 1 numbers of noise, D = 2, 3, ...; optimum 44"}
-    return {name: row.summary for name, row in WORLDS.items()} | noisy
+    return {name: summary for name, (summary, _) in WORLDS.items()} | noisy
 
 
-def known_returns(name: str) -> Known:
-    """What a world is judged by: closed forms, or dynamic programming on a grid (`sbmrl.games.continuous.grid`).
-
-    Raises:
-        InputError: the optimum of the world is not known.
-    """
-    require_known("corridor" if _CORRIDOR.fullmatch(name) else name, "env", WORLDS)
-    known = WORLDS["corridor" if _CORRIDOR.fullmatch(name) else name].known
-    if known is None:
-        judged = [other for other, row in WORLDS.items() if row.known is not None]
-        raise InputError(f"env: {name} has no known optimum to judge a run by; use {', '.join(judged)}")
-    return known
+def is_named(name: str) -> bool:
+    """Whether it is one of the names or patterns."""
+    return name in summaries() or _CORRIDOR.fullmatch(name) is not None
 
 
 def make_simulator(name: str) -> Simulator:
@@ -88,4 +50,4 @@ def make_simulator(name: str) -> Simulator:
         return make_corridor(int(corridor_of_size.group(1)), name)
     require_known(name, "env", summaries())
     require(name != CORRIDOR_NAME, "env", "write a real number for D, 2 or more", repr(name))
-    return WORLDS[name].make()
+    return WORLDS[name][1]()

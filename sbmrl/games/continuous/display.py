@@ -5,10 +5,12 @@ from typing import Any
 
 import polars as pl
 
+from sbmrl.core import registry
 from sbmrl.core.displays import GameDisplay
 from sbmrl.core.measures import OPTIMAL_FRACTION
 from sbmrl.display.tables import median
 from sbmrl.games.continuous.pictures import draw_run, sample_pictures
+from sbmrl.games.continuous.simulator import known_returns
 from sbmrl.games.model_based.display import departure
 
 Row = Mapping[str, Any]
@@ -45,7 +47,10 @@ def _lines(rows: Sequence[Row]) -> list[str]:
             f"minus return in the world {text(row['model_gap'])}"
         )
 
-    return [line(row) for row in rows]
+    worlds = {row["env"]: registry.outline(registry.kind(row["kind"]), row["env"]) for row in rows}
+    known = {name: known_returns(world) for name, world in worlds.items()}
+    judged = [f"the optimum of {name}: {one.optimal:g}, {one.judge}" for name, one in known.items()]
+    return [*(line(row) for row in rows), *judged]
 
 
 DISPLAY = GameDisplay(

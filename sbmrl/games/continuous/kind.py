@@ -5,6 +5,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from sbmrl.core import registry
 from sbmrl.core.displays import GameDisplay
 from sbmrl.core.files import read_fields
 from sbmrl.core.formulation import Formulation, FormulationRow
@@ -12,26 +13,18 @@ from sbmrl.core.game import Game
 from sbmrl.core.options import require_count, require_counts, require_positive
 from sbmrl.core.parts import Composition, GameKind, LearnerKind
 from sbmrl.errors import InputError, require
-from sbmrl.games.continuous.catalogue import WORLDS, known_returns, make_simulator, summaries
+from sbmrl.games.continuous.catalogue import is_named, make_simulator, summaries
+from sbmrl.games.continuous.checks import check_simulator, outline_of
 from sbmrl.games.continuous.grid_acting import GridOptions
 from sbmrl.games.continuous.literal import literal_game
 from sbmrl.games.continuous.measures import NUM_NEW
 from sbmrl.games.continuous.options import ContinuousOptions, TruthOptions
 from sbmrl.games.continuous.practical import practical_game
 from sbmrl.games.continuous.presets import ENV, PRESETS
-from sbmrl.games.continuous.simulator import Simulator
+from sbmrl.games.continuous.simulator import Simulator, known_returns
 from sbmrl.games.model_based.options import columns, refuse_void
 from sbmrl.schemes.exact import EXACT
 from sbmrl.schemes.inner_outer import INNER_OUTER
-
-
-def _make_world(name: str, row: FormulationRow) -> Simulator:
-    del row  # who leads does not change the world
-    return make_simulator(name)
-
-
-def _knows(env: str) -> bool:
-    return env in WORLDS or env.startswith(("gymnax:", "corridor"))
 
 
 def _world_fields(world: Simulator) -> dict[str, Any]:
@@ -41,7 +34,7 @@ def _world_fields(world: Simulator) -> dict[str, Any]:
 def _world_of_fields(path: Path) -> Simulator:
     fields = read_fields(path, "a simulated world", ("name", "physics"), ())
     require(isinstance(fields["physics"], dict), f"{path}: physics", "must be numbers by name", fields["physics"])
-    world = make_simulator(str(fields["name"]))
+    world = registry.make_world(CONTINUOUS, str(fields["name"]))
     return world.replace(physics={name: jnp.float32(value) for name, value in fields["physics"].items()})
 
 
@@ -64,7 +57,7 @@ def _check(composition: Composition) -> None:
     require_counts(options, "", "num_initial_episodes", "num_new_episodes", "buffer_size", "num_test_episodes")
     require_positive(options, "", "initial_noise")
     require_count(options.buffer_size, "buffer_size", least=NUM_NEW)
-    known_returns(composition.experiment.env)
+    known_returns(outline_of(composition.kind, composition.experiment.env))
     if composition.row.follower == "model" and not composition.only_predicts:
         raise InputError(f"formulation: {composition.row.name} is not played in simulated worlds; use pal")
     if options.data == "aggregated":
@@ -146,14 +139,15 @@ CONTINUOUS = GameKind(
     world=Simulator,
     what="a simulated world",
     worlds=summaries,
-    make_world=_make_world,
+    make_world=make_simulator,
+    check_world=check_simulator,
     world_fields=_world_fields,
     world_of_fields=_world_of_fields,
     make_game=_make_game,
     env=ENV,
     family="model_based",
     options=ContinuousOptions,
-    knows=_knows,
+    knows=is_named,
     presets=PRESETS,
     check=_check,
     unused=_unused,

@@ -13,7 +13,6 @@ import jax.numpy as jnp
 from sbmrl.core.environment import Environment
 from sbmrl.core.game import Measures, Metrics, Outcome, Profile, Strategy
 from sbmrl.core.measures import verdict
-from sbmrl.games.continuous.catalogue import known_returns
 from sbmrl.games.continuous.episodes import (
     Act,
     Played,
@@ -27,7 +26,7 @@ from sbmrl.games.continuous.episodes import (
 )
 from sbmrl.games.continuous.options import ContinuousOptions
 from sbmrl.games.continuous.replay import Transitions
-from sbmrl.games.continuous.simulator import Simulator
+from sbmrl.games.continuous.simulator import Simulator, known_returns
 
 SMALL_LOSS = 0.05  # of normalised differences: about 95 % of what varies is explained
 LARGE_LOSS = 0.5  # about half of what varies is not explained
@@ -104,7 +103,7 @@ def make_measures(
 
     def at_the_end(profile: Profile, metrics: Metrics, outcome: Outcome) -> Metrics:
         """A run is fooled if its regret is large *and* its model is right where its policy goes and wrong elsewhere."""
-        known = known_returns(simulator.name)
+        known = known_returns(simulator)
         found = verdict(metrics["exact_return"], jnp.float32(known.optimal), jnp.float32(known.uniform))
         own, wide = -metrics["fit"], -metrics["random_fit"]
         fooled = found["fooled"] & (own <= SMALL_LOSS) & (wide >= LARGE_LOSS)

@@ -6,7 +6,7 @@ from sbmrl.core import registry
 from sbmrl.core.experiment import Experiment
 from sbmrl.core.parts import Choice, Preset
 from sbmrl.errors import InputError
-from sbmrl.games.continuous.catalogue import make_simulator
+from sbmrl.games.continuous.checks import outline_of
 from sbmrl.games.continuous.ensemble import EnsembleOptions
 from sbmrl.games.continuous.model_learner import ENSEMBLE, PHYSICS
 from sbmrl.games.continuous.physics import PhysicsOptions
@@ -50,7 +50,7 @@ def _small(choice: Choice) -> Experiment:
         raise InputError(
             f"scheme: must be inner_outer in the practical game; --preset literal has {choice.scheme.name}"
         )
-    horizon = make_simulator(choice.env).horizon
+    horizon = outline_of(choice.kind, choice.env).horizon
     steps = _NUM_ITERATIONS * _POLICY.num_repeats * _POLICY.num_environments * horizon
     policy = dataclasses.replace(_POLICY, num_steps=horizon, total_steps=steps)
     if choice.row.leader == "policy":
@@ -75,7 +75,7 @@ _SEARCH = EvolutionOptions(num_updates=100, population_size=16, learning_rate=0.
 
 def _literal(choice: Choice) -> Experiment:
     """A few numbers of physics lead, answered by a policy that knows them; a policy that leads learns in the world."""
-    horizon = make_simulator(choice.env).horizon
+    horizon = outline_of(choice.kind, choice.env).horizon
     policy = dataclasses.replace(_POLICY, num_repeats=1, num_steps=horizon)
     sizes = policy.num_environments * horizon
     policy_leads = choice.row.leader == "policy"

@@ -13,9 +13,9 @@ from sbmrl.display.plotting import STYLE, Drawing, clean, new_figure, render
 from sbmrl.display.results import Cell, Run
 from sbmrl.display.statistics import mean_interval
 from sbmrl.display.tables import bounds_of, markdown_table, with_interval
-from sbmrl.games.continuous.catalogue import known_returns
 from sbmrl.games.continuous.programme_cells import CHANGED
 from sbmrl.games.continuous.sample_curves import TOLD_OF_RETURNS, draw_returns, quartiles, read_curves
+from sbmrl.games.continuous.simulator import Simulator, known_returns
 
 _CLOSE = 0.95  # of the way from the uniform policy to the optimum
 
@@ -25,7 +25,7 @@ def _judged(cell: Cell) -> dict[str, Any]:
     results = cell.results()
     real, metrics = read_curves(cell.curves(), results.filter(pl.col("finite")))
     returns = metrics["exact_return"]
-    known = known_returns(cell.world.name)
+    known = known_returns(cell.world)
     goal = known.uniform + _CLOSE * (known.optimal - known.uniform)
     reached = returns.mean(axis=1) >= goal
     first = int(np.argmax(reached)) if reached.any() else None
@@ -80,7 +80,7 @@ def to_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     return f"{markdown_table(heads, lines)}\n\n{told}\n"
 
 
-def figure(rows: Sequence[Mapping[str, Any]], world: str) -> Drawing:
+def figure(rows: Sequence[Mapping[str, Any]], world: Simulator) -> Drawing:
     """Small multiples, a panel for each cell: the return against the real samples."""
     known = known_returns(world)
     columns = min(4, len(rows))
@@ -95,7 +95,8 @@ def figure(rows: Sequence[Mapping[str, Any]], world: str) -> Drawing:
             clean(axes)
         drawn.supxlabel("real samples", fontsize=10)
         drawn.supylabel("return in the world", fontsize=10)
-    return render("continuous", f"Return against real samples in {world}", TOLD_OF_RETURNS, drawn)
+    note = f"{TOLD_OF_RETURNS} The optimum is known {known.judge}."
+    return render("continuous", f"Return against real samples in {world.name}", note, drawn)
 
 
 def write(run: Run, out: Path) -> list[Path]:
@@ -106,4 +107,4 @@ def write(run: Run, out: Path) -> list[Path]:
     """
     cells = list(run.cells.values())
     rows = [_judged(cell) for cell in cells]
-    return write_findings(out, {"rows": rows}, to_markdown(rows), figure(rows, cells[0].world.name))
+    return write_findings(out, {"rows": rows}, to_markdown(rows), figure(rows, cells[0].world))

@@ -17,6 +17,8 @@ import jax.numpy as jnp
 import numpy as np
 from flax import struct
 
+from sbmrl.errors import InputError
+
 Physics = Mapping[str, jax.Array | np.float32]
 Act = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
 
@@ -83,21 +85,55 @@ class Rules(NamedTuple):
     chart: Chart | None = None
 
 
+class Known(NamedTuple):
+    """What a world is judged by.
+
+    Attributes:
+        optimal: expected return of the best policy.
+        uniform: of actions drawn uniformly, below `optimal`; of sbmrl's own worlds the mean of 4,000 episodes.
+        judge: how the optimum is known, in words: "by dynamic programming on a grid".
+    """
+
+    optimal: float
+    uniform: float
+    judge: str
+
+
+BY_CONSTRUCTION = "by its construction"
+ON_A_GRID = "by dynamic programming on a grid"  # sbmrl.games.continuous.grid
+
+
 class Simulator(struct.PyTreeNode):
     """A world that can be played.
 
     Attributes:
-        physics: name -> `[]`, its masses, lengths and forces in the world's units; may be empty. They are
-            numpy's numbers, as a world is made before a device is chosen.
-        name: its name in the catalogue (static).
+        physics: name -> `[]`, its masses, lengths and forces in the world's units, positive; may be empty.
+            Numpy's numbers, if it may be made before a device is chosen.
+        name: what a user calls it (static).
         horizon: decisions of an episode, T (static).
         rules: its equations (static).
+        known: what it is judged by, with these physics (static); None where no optimum is known, and then no run is
+            started in it.
     """
 
     physics: Physics
     name: str = struct.field(pytree_node=False)
     horizon: int = struct.field(pytree_node=False)
     rules: Rules = struct.field(pytree_node=False)
+    known: Known | None = struct.field(pytree_node=False, default=None)
+
+
+def known_returns(simulator: Simulator) -> Known:
+    """What a world is judged by.
+
+    Raises:
+        InputError: the optimum of the world is not known.
+    """
+    if simulator.known is None:
+        raise InputError(
+            f"env: {simulator.name} has no known optimum to judge a run by; `known` of its Simulator must be given"
+        )
+    return simulator.known
 
 
 def never(physics: Physics, next_observation: jax.Array) -> jax.Array:

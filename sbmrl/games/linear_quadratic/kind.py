@@ -14,7 +14,7 @@ from sbmrl.core.options import require_counts, require_ranges
 from sbmrl.core.parts import Composition, GameKind
 from sbmrl.errors import InputError, require
 from sbmrl.games.linear_quadratic.catalogue import SYSTEMS, make_world
-from sbmrl.games.linear_quadratic.files import is_system_file, load_system
+from sbmrl.games.linear_quadratic.files import check_system, is_system_file, load_system
 from sbmrl.games.linear_quadratic.game import linear_quadratic_game
 from sbmrl.games.linear_quadratic.options import (
     IterationOptions,
@@ -34,13 +34,8 @@ def _worlds() -> Mapping[str, str]:
     }
 
 
-def _make_world(name: str, row: FormulationRow) -> LinearQuadraticSystem:
-    del row  # who leads does not change the world
-    return make_world(name)
-
-
 def _knows(env: str) -> bool:
-    return env.startswith("lqr_") or is_system_file(env)
+    return env in SYSTEMS or env.startswith("lqr_random_") or is_system_file(env)
 
 
 def _world_fields(world: LinearQuadraticSystem) -> dict[str, Any]:
@@ -55,6 +50,10 @@ def _world_fields(world: LinearQuadraticSystem) -> dict[str, Any]:
     }
     plain = {name: np.asarray(array, np.float64).tolist() for name, array in arrays.items()}
     return {"name": world.name, **plain, "discount": world.discount}
+
+
+def _check_world(world: LinearQuadraticSystem, where: str) -> None:
+    check_system(_world_fields(world), world.name, where)
 
 
 def _world_of_fields(path: Path) -> LinearQuadraticSystem:
@@ -130,7 +129,8 @@ LINEAR_QUADRATIC = GameKind(
     world=LinearQuadraticSystem,
     what="a linear-quadratic world",
     worlds=_worlds,
-    make_world=_make_world,
+    make_world=make_world,
+    check_world=_check_world,
     world_fields=_world_fields,
     world_of_fields=_world_of_fields,
     make_game=_make_game,

@@ -10,8 +10,8 @@ from sbmrl.core.displays import GameDisplay
 from sbmrl.core.formulation import Formulation, FormulationRow
 from sbmrl.core.game import Game
 from sbmrl.core.parts import GameKind
-from sbmrl.games.matrix.catalogue import GAMES, VARIANTS
-from sbmrl.games.matrix.files import load_game
+from sbmrl.games.matrix.catalogue import GAMES, VARIANTS, split_name
+from sbmrl.games.matrix.files import check_game, load_game
 from sbmrl.games.matrix.game import matrix_game
 from sbmrl.games.matrix.optima import require_enumerable
 from sbmrl.games.matrix.options import MatrixOptions, ReplyOptions
@@ -26,11 +26,8 @@ def _worlds() -> Mapping[str, str]:
     return {name: row.summary for name, row in GAMES.items()} | variants | files
 
 
-def _make_world(name: str, row: FormulationRow) -> MatrixGame:
-    """The game, unless it has too many strategies for the optimum by which every run is judged."""
-    game = make_game(name)
-    require_enumerable(led_by(game, row.leader), clock=False)
-    return game
+def _knows(env: str) -> bool:
+    return split_name(env)[0] in GAMES
 
 
 def _world_fields(world: MatrixGame) -> dict[str, Any]:
@@ -46,11 +43,17 @@ def _world_fields(world: MatrixGame) -> dict[str, Any]:
     }
 
 
+def _check_world(world: MatrixGame, where: str) -> None:
+    check_game(_world_fields(world), world.name, where)
+
+
 def _world_of_fields(path: Path) -> MatrixGame:
     return make_matrix_game(load_game(path))
 
 
 def _make_game(world: MatrixGame, formulation: Formulation, options: MatrixOptions) -> Game:
+    """The game, unless it has too many strategies for the optimum by which every run is judged."""
+    require_enumerable(led_by(world, formulation.leader), clock=False)
     return matrix_game(world, formulation, options.context == "probabilities")
 
 
@@ -69,7 +72,9 @@ MATRIX = GameKind(
     world=MatrixGame,
     what="a matrix game",
     worlds=_worlds,
-    make_world=_make_world,
+    make_world=make_game,
+    check_world=_check_world,
+    knows=_knows,
     world_fields=_world_fields,
     world_of_fields=_world_of_fields,
     make_game=_make_game,

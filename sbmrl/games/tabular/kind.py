@@ -15,7 +15,7 @@ from sbmrl.core.parts import Composition, GameKind
 from sbmrl.errors import InputError, require
 from sbmrl.games.model_based.options import columns, refuse_void
 from sbmrl.games.tabular.catalogue import WORLDS
-from sbmrl.games.tabular.files import load_world
+from sbmrl.games.tabular.files import check_world, load_world
 from sbmrl.games.tabular.game import Aggregation, model_based_game
 from sbmrl.games.tabular.mdp import TabularMDP, make_mdp, make_world
 from sbmrl.games.tabular.options import ConditionalsOptions, PlanOptions, SoftOptions, TabularOptions
@@ -31,11 +31,6 @@ def _worlds() -> Mapping[str, str]:
     }
 
 
-def _make_world(name: str, row: FormulationRow) -> TabularMDP:
-    del row  # who leads does not change the world
-    return make_world(name)
-
-
 def _knows(env: str) -> bool:
     return env in WORLDS or env.startswith("random_")
 
@@ -49,6 +44,10 @@ def _world_fields(world: TabularMDP) -> dict[str, Any]:
         "terminal": [state for state, ends in enumerate(world.terminal) if ends],
         "horizon": world.horizon,
     }
+
+
+def _check_world(world: TabularMDP, where: str) -> None:
+    check_world(_world_fields(world), world.name, where)
 
 
 def _world_of_fields(path: Path) -> TabularMDP:
@@ -156,7 +155,8 @@ TABULAR = GameKind(
     world=TabularMDP,
     what="an MDP",
     worlds=_worlds,
-    make_world=_make_world,
+    make_world=make_world,
+    check_world=_check_world,
     world_fields=_world_fields,
     world_of_fields=_world_of_fields,
     make_game=_make_game,

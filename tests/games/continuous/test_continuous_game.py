@@ -14,8 +14,9 @@ from sbmrl.core.experiment import compose
 from sbmrl.experiment.checks import check
 from sbmrl.experiment.program import make_program
 from sbmrl.experiment.solver import world_of
-from sbmrl.games.continuous.catalogue import WORLDS, known_returns
+from sbmrl.games.continuous.catalogue import WORLDS, make_simulator
 from sbmrl.games.continuous.measures import LARGE_LOSS, SMALL_LOSS
+from sbmrl.games.continuous.simulator import known_returns
 from sbmrl.games.matrix.q_learning import QLearningOptions
 from sbmrl.learners.evolution import EvolutionOptions
 from sbmrl.learners.gradient import GradientOptions
@@ -76,8 +77,8 @@ def test_a_seed_is_the_same_alone():
 
 
 def test_the_preset_fits_every_world_that_is_judged():
-    for name, row in WORLDS.items():
-        if row.known is not None:
+    for name, (_, make) in WORLDS.items():
+        if make().known is not None:
             for formulation in ("pal", "mal"):
                 make_program(preset("small", formulation, env=name))
 
@@ -145,7 +146,10 @@ def test_a_run_is_kept_read_and_played_again(corridor_run):
         ("train mal --env corridor --scheme exact", "scheme: must be inner_outer in the practical game"),
         ("train mal --env corridor --unroll 1", "unroll: must be 0"),
         ("train mal --env corridor --learner ppo", "learner: must be ensemble or physics for the leader of mal"),
-        ("train pal --env gymnax:Acrobot-v1", "gymnax:Acrobot-v1 has no known optimum to judge a run by; use corridor"),
+        (
+            "train pal --env gymnax:Acrobot-v1",
+            "gymnax:Acrobot-v1 has no known optimum to judge a run by; `known`",
+        ),
         ("train pal --env gymnax:Pendulum", "did you mean 'gymnax:Pendulum-v1'"),
         ("train mal --env corridor --leader.holdout-every 1", "leader.holdout_every: with 1 there is nothing"),
         ("train pal --env corridor --leader.num-steps 20", "num_steps: must be at least 50 for the policy"),
@@ -162,8 +166,8 @@ def test_what_cannot_be_played_is_refused_in_one_line_before_anything_is_written
 
 def test_every_world_that_is_judged_has_an_optimum_above_the_uniform_policy():
     for name in ("corridor", "corridor_3", "gymnax:Pendulum-v1", "gymnax:CartPole-v1"):
-        known = known_returns(name)
+        known = known_returns(make_simulator(name))
         assert known.optimal > known.uniform
     with pytest.raises(InputError, match="no known optimum"):
-        known_returns("point_mass")
+        known_returns(make_simulator("point_mass"))
     assert check(small("pal")).env == WORLD

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +12,7 @@ from flax import struct
 
 import sbmrl
 from sbmrl.cli import main
+from sbmrl.core.game import Acting
 from sbmrl.games.continuous.catalogue import make_simulator
 from sbmrl.games.continuous.family import Prediction
 from sbmrl.games.continuous.grid import action_grid
@@ -44,14 +44,13 @@ class Still(struct.PyTreeNode):
         return Prediction(observation, jnp.zeros(observation.shape[:-1], bool))
 
 
-class Always(struct.PyTreeNode):
+class Always(Acting):
     """A policy whose mean is the same everywhere."""
 
     answer: jax.Array
 
-    def distribution(self, observation):
-        shape = (*observation.shape[:-1], *self.answer.shape)
-        return SimpleNamespace(mode=lambda: jnp.broadcast_to(self.answer, shape))
+    def mode(self, observation, time):
+        return jnp.broadcast_to(self.answer, (*observation.shape[:-1], *self.answer.shape))
 
 
 def error_of(simulator, model, resolution=9):

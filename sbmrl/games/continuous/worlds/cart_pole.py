@@ -15,7 +15,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sbmrl.games.continuous.simulator import Box, Discrete, Physics, Rules, Simulator, clip_action
+from sbmrl.games.continuous.simulator import (
+    BY_CONSTRUCTION,
+    Box,
+    Discrete,
+    Known,
+    Physics,
+    Rules,
+    Simulator,
+    clip_action,
+)
 
 PUSHES = Discrete(2)
 FORCES = Box((-1.0,), (1.0,))
@@ -70,14 +79,16 @@ def _project(observation: jax.Array) -> jax.Array:
 
 RULES = Rules(_start, _step_discrete, _reward, _terminated, _project, 4, PUSHES, RANGES)
 RULES_CONTINUOUS = RULES._replace(step=_step_continuous, actions=FORCES)
+KNOWN = Known(500.0, 22.5, BY_CONSTRUCTION)
 
 
 def cart_pole() -> Simulator:
     """The cart-pole of gymnax with its two actions."""
     physics = {name: np.float32(value) for name, value in TRUE.items()}
-    return Simulator(physics, "gymnax:CartPole-v1", 500, RULES)
+    return Simulator(physics, "gymnax:CartPole-v1", 500, RULES, KNOWN)
 
 
 def cart_pole_continuous() -> Simulator:
     """The same with a force of any strength up to gymnax's."""
-    return cart_pole().replace(name="gymnax:CartPole-v1:continuous", rules=RULES_CONTINUOUS)
+    known = KNOWN._replace(uniform=28.4)
+    return cart_pole().replace(name="gymnax:CartPole-v1:continuous", rules=RULES_CONTINUOUS, known=known)

@@ -18,13 +18,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sbmrl.games.continuous.simulator import Box, Chart, Physics, Rules, Simulator, clip_action
+from sbmrl.games.continuous.simulator import BY_CONSTRUCTION, Box, Chart, Known, Physics, Rules, Simulator, clip_action
 
 ACTIONS = Box((-1.0,), (1.0,))
 HORIZON = 50
 RANGES = (("speed", 0.1, 0.5), ("wall", 0.5, 8.0))
 MEMORY = 0.9
 SPREAD = 0.1
+KNOWN = Known(44.0, 1.33, BY_CONSTRUCTION)
 
 
 class _Start(NamedTuple):
@@ -77,7 +78,7 @@ def make_corridor(size: int, name: str) -> Simulator:
     # Behind 2 nothing changes: one step back is still at the right end.
     chart = Chart((-1.0,), (2.0,), (False,), _Observe(size), _place, ("place",))
     rules = Rules(_Start(size), _step, _reward, _terminated, _project, size, ACTIONS, RANGES, chart)
-    return Simulator({"speed": np.float32(0.25), "wall": np.float32(4.0)}, name, HORIZON, rules)
+    return Simulator({"speed": np.float32(0.25), "wall": np.float32(4.0)}, name, HORIZON, rules, KNOWN)
 
 
 corridor = partial(make_corridor, 1, "corridor")

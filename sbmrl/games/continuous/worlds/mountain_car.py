@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sbmrl.games.continuous.simulator import Box, Chart, Physics, Rules, Simulator, clip_action
+from sbmrl.games.continuous.simulator import ON_A_GRID, Box, Chart, Known, Physics, Rules, Simulator, clip_action
 
 ACTIONS = Box((-1.0,), (1.0,))
 LOW, HIGH = (-1.2, -0.07), (0.6, 0.07)
@@ -52,9 +52,10 @@ def _same(vector: jax.Array) -> jax.Array:
 
 CHART = Chart(LOW, HIGH, (False, False), _same, _same, ("position", "velocity"))
 RULES = Rules(_start, _step, _reward, _terminated, _project, 2, ACTIONS, RANGES, CHART)
+KNOWN = Known(99.64, -33.2, ON_A_GRID)
 
 
 def mountain_car() -> Simulator:
     """The car of gymnax."""
     physics = {"power": np.float32(0.0015), "gravity": np.float32(0.0025)}
-    return Simulator(physics, "gymnax:MountainCarContinuous-v0", 999, RULES)
+    return Simulator(physics, "gymnax:MountainCarContinuous-v0", 999, RULES, KNOWN)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sbmrl.games.continuous.simulator import Box, Chart, Physics, Rules, Simulator, clip_action, never
+from sbmrl.games.continuous.simulator import ON_A_GRID, Box, Chart, Known, Physics, Rules, Simulator, clip_action, never
 from sbmrl.games.continuous.worlds.angles import angle_of, on_circle, seen
 
 ACTIONS = Box((-2.0,), (2.0,))
@@ -58,9 +58,10 @@ def _project(observation: jax.Array) -> jax.Array:
 NAMES = ("angle [rad]", "angular velocity [rad/s]")
 CHART = Chart((-math.pi, -FASTEST), (math.pi, FASTEST), (True, False), _observe, _state_of, NAMES)
 RULES = Rules(_start, _step, _reward, never, _project, 3, ACTIONS, RANGES, CHART)
+KNOWN = Known(-137.5, -1224.1, ON_A_GRID)
 
 
 def pendulum() -> Simulator:
     """The pendulum of gymnax: m = l = 1, g = 10."""
     physics = {"mass": np.float32(1.0), "length": np.float32(1.0), "gravity": np.float32(10.0)}
-    return Simulator(physics, "gymnax:Pendulum-v1", 200, RULES)
+    return Simulator(physics, "gymnax:Pendulum-v1", 200, RULES, KNOWN)
