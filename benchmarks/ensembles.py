@@ -60,7 +60,7 @@ def programs(options: EnsembleOptions, num_seeds: int, num_starts: int) -> dict[
         )
 
     def fit(key: jax.Array, state: Any, replay: Any) -> Any:
-        return family.fit(key, state, replay, 200)
+        return family.fit(key, state, [(replay, 1.0)], 200, None)
 
     def plays_in(key: jax.Array, state: Any, policy: Any, starts: jax.Array) -> Played:
         def act(key: jax.Array, observation: jax.Array, time: jax.Array) -> jax.Array:

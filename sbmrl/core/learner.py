@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from sbmrl.core.environment import Environment
-from sbmrl.core.formulation import Role
+from sbmrl.core.formulation import Role, Weights
 from sbmrl.core.free_players import FreePlayer
 from sbmrl.core.game import Game, Info, Profile, Seat, Strategy
 from sbmrl.core.players import Params
@@ -45,6 +45,7 @@ class Task(NamedTuple):
         context_size: C, numbers of the description ω in front of every observation; 0 where there is none.
         problem: (opponent) -> its sampled episode; not every game can be played.
         payoff: (profile) -> `[]` what it wants, exactly.
+        wants: payoff name -> weight, of what that is the sum.
         num_steps: most steps of an episode of the problem, queries counted.
         describe: (key, what is given: a profile with the leader's strategy) -> ω `[C]`; None where there is no
             description.
@@ -59,6 +60,7 @@ class Task(NamedTuple):
     context_size: int
     problem: Callable[[Opponent], Environment]
     payoff: Callable[[Profile], jax.Array]
+    wants: Weights
     num_steps: int
     describe: Callable[[jax.Array, Profile], jax.Array] | None = None
     num_leaders: int = 1

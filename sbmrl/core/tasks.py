@@ -54,6 +54,7 @@ def leader_task(
         context_size=0,
         problem=problem,
         payoff=payoff,
+        wants=formulation.leader_wants,
         num_steps=(oracle.num_queries if oracle else len(seat.queries)) + game.horizon,
         optimizer=optimizer,
     )
@@ -96,6 +97,7 @@ def follower_task(
         context_size=size,
         problem=problem,
         payoff=lambda profile: exact_payoff(game.payoffs, formulation.follower_wants, profile),
+        wants=formulation.follower_wants,
         num_steps=game.horizon,
         describe=None if describe is None else describe_given,
         num_leaders=num_leaders,

@@ -19,8 +19,16 @@ from sbmrl.core.game import Info
 from sbmrl.core.options import require_counts
 from sbmrl.core.players import MultiLayerPerceptron, Params
 from sbmrl.games.continuous import fitting
-from sbmrl.games.continuous.family import ModelFamily, ModelState, Prediction, make_possible
-from sbmrl.games.continuous.fitting import Fitted, FittingOptions, Objective, fit_members, make_optimizer, masked_mean
+from sbmrl.games.continuous.family import Data, ModelFamily, ModelState, Prediction, Reward, make_possible
+from sbmrl.games.continuous.fitting import (
+    Fitted,
+    FittingOptions,
+    Objective,
+    Source,
+    fit_members,
+    make_optimizer,
+    masked_mean,
+)
 from sbmrl.games.continuous.normaliser import (
     Deviation,
     Normaliser,
@@ -30,7 +38,7 @@ from sbmrl.games.continuous.normaliser import (
     statistics,
     targets_of,
 )
-from sbmrl.games.continuous.replay import Replay, Transitions, action_size, encode_action, newest
+from sbmrl.games.continuous.replay import Transitions, action_size, encode_action, newest
 from sbmrl.games.continuous.simulator import Rules
 
 ErrorHead = Literal["squared", "gaussian"]
@@ -134,15 +142,22 @@ def make_ensemble(rules: Rules, options: EnsembleOptions) -> ModelFamily:
         params, optimizer_state = jax.vmap(init_member)(keys)
         return ModelState(EnsembleModel(params, identity(*sizes), network), optimizer_state)
 
-    def fit(key: jax.Array, state: ModelState, replay: Replay, num_new: int) -> tuple[ModelState, Info]:
-        objective = _objective(network)
-        before = state.model.loss(rules, *newest(replay, num_new))
-        normaliser = statistics(replay, options.deviation) if options.renormalise else state.model.normaliser
-        rows = _rows(normaliser, replay.transitions)
+    def fit(
+        key: jax.Array, state: ModelState, data: Data, num_new: int, reward: Reward | None
+    ) -> tuple[ModelState, Info]:
+        objective, kept = _objective(network), data[0][0]
+        before = state.model.loss(rules, *newest(kept, num_new))
+        normaliser = statistics(kept, options.deviation) if options.renormalise else state.model.normaliser
+        sources = [Source(replay, _rows(normaliser, replay.transitions), weight) for replay, weight in data]
         started = Fitted(state.model.params, state.optimizer_state)
+
+        def paid(key: jax.Array, params: Params) -> jax.Array:
+            assert reward is not None
+            return reward(key, EnsembleModel(jax.tree.map(lambda x: x[None], params), normaliser, network))
+
         # A GPU would round to 10 bits, of which little is left in a small difference.
         with jax.default_matmul_precision("float32"):
-            fitted, info = fit_members(key, started, replay, rows, objective, options)
+            fitted, info = fit_members(key, started, sources, objective, options, paid if reward else None)
         model = EnsembleModel(fitted.params, normaliser, network)
         return ModelState(model, fitted.optimizer_state), info | {"loss_on_new": before}
 

@@ -1,6 +1,6 @@
 """What a set of models is: something that is fitted to a replay and predicts; a game can hold any of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -10,6 +10,8 @@ from sbmrl.core.game import Info
 from sbmrl.games.continuous.replay import Replay, Transitions
 from sbmrl.games.continuous.simulator import Rules
 
+Data = Sequence[tuple[Replay, jax.typing.ArrayLike]]
+Reward = Callable[[jax.Array, "Model"], jax.Array]
 LIMIT = 100.0  # in the world's units; imagined states stay within ± this (Rajeswaran et al.'s code)
 
 
@@ -59,13 +61,15 @@ class ModelFamily(NamedTuple):
 
     Attributes:
         init: (key) -> state.
-        fit: (key, state, replay, n) -> (state, info). The info holds `[M]` numbers: `num_epochs`, `training_loss`
+        fit: (key, state, data, n, reward) -> (state, info); the data are replays with weights, the first that of the
+            policies, and the reward (key, model of one member) -> `[]` is what is wanted beside the fit, if anything
+            is. The info holds `[M]` numbers: `num_epochs`, `training_loss`
             and `holdout_loss` of the fit, and `loss_on_new`, that on the newest n transitions *before* it. The last two
             are means of squared normalised errors, whatever was lowered.
     """
 
     init: Callable[[jax.Array], ModelState]
-    fit: Callable[[jax.Array, ModelState, Replay, int], tuple[ModelState, Info]]
+    fit: Callable[[jax.Array, ModelState, Data, int, Reward | None], tuple[ModelState, Info]]
 
 
 def make_possible(rules: Rules, observation: jax.Array) -> Prediction:

@@ -7,7 +7,7 @@ is over trains on to no effect: under a vmap over seeds a loop that stops would 
 
 import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -22,7 +22,10 @@ from sbmrl.games.continuous.replay import Replay, draw, is_filled, num_training_
 
 _LEAST_GAIN = 0.01  # by how much of the best loss a loss must be lower to count as better (mbrl-lib)
 
+_BONUS_TAG = 0x626F6E
+
 Rows = Any  # a pytree of `[n, ...]`: transitions as a model trains on them
+Bonus = Callable[[jax.Array, Params], jax.Array]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,6 +50,10 @@ class FittingOptions:
     """The newest transitions, on which the loss before a fit is told."""
     num_updates: int = 25
     """Fits as a leader, each with new data of the policy (rounded up to whole records)."""
+    num_reward_steps: int = 20
+    """Imagined steps through which a model that is paid the return follows its derivative."""
+    num_reward_starts: int = 32
+    """States of the replay, drawn for each gradient step, from which they are imagined."""
 
 
 class Objective(NamedTuple):
@@ -61,6 +68,20 @@ class Objective(NamedTuple):
     losses: Callable[[Params, Rows], jax.Array]
     least: float
     errors: Callable[[Params, Rows], jax.Array]
+
+
+class Source(NamedTuple):
+    """Data to be fitted.
+
+    Attributes:
+        replay: which slots are filled.
+        rows: what is in the slots, `[N, ...]`.
+        weight: `[]` of its mean loss among those of other sources.
+    """
+
+    replay: Replay
+    rows: Rows
+    weight: jax.typing.ArrayLike
 
 
 class Fitted(NamedTuple):
@@ -87,17 +108,25 @@ def masked_mean(numbers: jax.Array, mask: jax.Array) -> jax.Array:
 
 
 def fit_members(
-    key: jax.Array, fitted: Fitted, replay: Replay, rows: Rows, objective: Objective, options: FittingOptions
+    key: jax.Array,
+    fitted: Fitted,
+    sources: Sequence[Source],
+    objective: Objective,
+    options: FittingOptions,
+    bonus: Bonus | None = None,
 ) -> tuple[Fitted, Info]:
     """Fit each of M members by itself: what becomes of one does not depend on how many there are.
+
+    A gradient step has a minibatch of each source. Where something else is to be raised too, the losses alone do not
+    tell which epoch was best, and the last is kept.
 
     Args:
         key: of the minibatches.
         fitted: where the members start.
-        replay: which slots are filled.
-        rows: what is in the slots, `[N, ...]`.
+        sources: the data; the first says how long an epoch is.
         objective: of one member.
         options: how.
+        bonus: (key, params of one member) -> `[]` what else is to be raised, if anything.
 
     Returns:
         The members at their best, and of each, `[M]`: its `training_loss` in the last epoch before it stopped, its
@@ -105,33 +134,54 @@ def fit_members(
     """
     num_members = jax.tree.leaves(fitted.params)[0].shape[0]
     keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.arange(num_members))
-    return jax.vmap(lambda key, one: _fit(key, one, replay, rows, objective, options))(keys, fitted)
+    return jax.vmap(lambda key, one: _fit(key, one, sources, objective, options, bonus))(keys, fitted)
 
 
 def _fit(
-    key: jax.Array, fitted: Fitted, replay: Replay, rows: Rows, objective: Objective, options: FittingOptions
+    key: jax.Array,
+    fitted: Fitted,
+    sources: Sequence[Source],
+    objective: Objective,
+    options: FittingOptions,
+    bonus: Bonus | None,
 ) -> tuple[Fitted, Info]:
     optimizer = make_optimizer(options)
-    shape = (steps_per_epoch(replay.size, options), options.minibatch_size)
+    shape = (steps_per_epoch(sources[0].replay.size, options), options.minibatch_size)
     every = max(options.holdout_every, 1)
-    judging, judged_by = jax.tree.map(lambda x: x[::every], (rows, is_filled(replay)))
+    judging = [jax.tree.map(lambda x: x[::every], (one.rows, is_filled(one.replay))) for one in sources]
+
+    def weighted(means: Iterable[jax.Array]) -> jax.Array:
+        return jnp.sum(jnp.stack([one.weight * mean for one, mean in zip(sources, means, strict=True)]))
+
+    def judged(losses: Callable[[Rows], jax.Array]) -> jax.Array:
+        return weighted(masked_mean(losses(rows), filled) for rows, filled in judging)
 
     def judge(params: Params) -> jax.Array:
-        return masked_mean(objective.losses(params, judging) - objective.least, judged_by)
+        return judged(lambda rows: objective.losses(params, rows) - objective.least)
 
     def mean_loss(params: Params, minibatch: Rows) -> jax.Array:
-        return jnp.mean(objective.losses(params, minibatch))
+        return weighted(jnp.mean(objective.losses(params, minibatch).reshape(len(sources), -1), axis=1))
 
-    def step(now: Fitted, slots: jax.Array):
-        loss, slope = jax.value_and_grad(mean_loss)(now.params, jax.tree.map(lambda x: x[slots], rows))
+    def lowered(params: Params, minibatch: Rows, key: jax.Array | None) -> tuple[jax.Array, jax.Array]:
+        loss = mean_loss(params, minibatch)
+        return (loss if bonus is None or key is None else loss - bonus(key, params)), loss
+
+    def step(now: Fitted, drawn: tuple[list[jax.Array], jax.Array | None]):
+        slots, key = drawn
+        parts = [jax.tree.map(lambda x, own=own: x[own], one.rows) for one, own in zip(sources, slots, strict=True)]
+        minibatch = jax.tree.map(lambda *rows: jnp.concatenate(rows), *parts)
+        slope, loss = jax.grad(lowered, has_aux=True)(now.params, minibatch, key)
         updates, optimizer_state = optimizer.update(slope, now.optimizer_state, now.params)
         return Fitted(optax.apply_updates(now.params, updates), optimizer_state), loss
 
     def epoch(carry, key: jax.Array):
         now, best, least, stale = carry
-        now, losses = jax.lax.scan(step, now, draw(key, replay, shape, options.holdout_every))
+        keys = [key, *(jax.random.fold_in(key, number) for number in range(1, len(sources)))]
+        slots = [draw(own, one.replay, shape, options.holdout_every) for own, one in zip(keys, sources, strict=True)]
+        keys = None if bonus is None else jax.random.split(jax.random.fold_in(key, _BONUS_TAG), shape[0])
+        now, losses = jax.lax.scan(step, now, (slots, keys))
         loss, plays = judge(now.params), stale < options.patience
-        better = plays & (loss < (1 - _LEAST_GAIN) * least)
+        better = plays & ((loss < (1 - _LEAST_GAIN) * least) | (bonus is not None))
         best = jax.tree.map(lambda new, old: jnp.where(better, new, old), now, best)
         carry = now, best, jnp.where(better, loss, least), jnp.where(better, 0, stale + 1)
         return carry, (jnp.mean(losses), plays)
@@ -139,7 +189,7 @@ def _fit(
     carry = fitted, fitted, judge(fitted.params), jnp.int32(0)
     (_, best, _, _), (losses, plays) = jax.lax.scan(epoch, carry, jax.random.split(key, options.num_epochs))
     num_epochs = jnp.sum(plays)
-    error = masked_mean(objective.errors(best.params, judging), judged_by)
+    error = judged(lambda rows: objective.errors(best.params, rows))
     return best, {"training_loss": losses[num_epochs - 1], "holdout_loss": error, "num_epochs": num_epochs}
 
 
@@ -148,6 +198,7 @@ def check(options: FittingOptions, where: str) -> None:
     require_counts(
         options, where, "minibatch_size", "num_epochs", "max_gradient_steps", "patience", "num_new", "num_updates"
     )
+    require_counts(options, where, "num_reward_steps", "num_reward_starts")
     require_count(options.holdout_every, where + "holdout_every", 0)
     allowed = f"must be at least {where}num_epochs, which is {options.num_epochs}"
     most = options.max_gradient_steps

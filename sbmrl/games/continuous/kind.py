@@ -69,8 +69,6 @@ def _check(composition: Composition) -> None:
 def _check_practical(composition: Composition) -> None:
     """The model and the policy learn step by step, each by a learner that can."""
     scheme, row = composition.experiment.scheme, composition.row
-    if set(composition.formulation.leader_wants) - {"model_return", "data_fit"}:
-        raise InputError(f"formulation: must be pal or mal where data=aggregated, got {row.name}; data=own has it")
     inner = composition.scheme is INNER_OUTER
     require(inner, "scheme", "must be inner_outer where data=aggregated", composition.scheme.name)
     allowed = "must be 0 in a simulated world, whose players are not looked through"
@@ -82,6 +80,7 @@ def _check_practical(composition: Composition) -> None:
     allowed = "must learn by ensemble or physics, as the model of a simulated world"
     require(fits, where, allowed, getattr(learner, "name", ""))
     _check_policy(*sides["policy"])
+    refuse_void(composition, greedy_is_flat=False)
 
 
 def _check_literal(composition: Composition) -> None:
@@ -116,6 +115,11 @@ def _check_policy(where: str, learner: LearnerKind | None, own: Any) -> None:
 def _unused(composition: Composition) -> dict[str, str]:
     """Players known as functions are asked nothing; where nothing is kept nothing is collected."""
     found = {"response": "in simulated worlds, where a policy learns as it draws and is evaluated by its mean"}
+    practical = composition.experiment.game.data == "aggregated"
+    if composition.row.leader == "policy" or not (practical and "model_return" in composition.formulation.leader_wants):
+        side = "leader" if composition.row.leader == "model" else "follower"
+        fields = (f"{side}.num_reward_steps", f"{side}.num_reward_starts")
+        found |= dict.fromkeys(fields, "unless the model leads and is paid the return in itself, in the practical game")
     if composition.experiment.game.data == "own":
         fields = ("num_initial_episodes", "num_new_episodes", "buffer_size", "initial_noise", "propagation")
         found |= dict.fromkeys(fields, "unless data is aggregated")

@@ -14,10 +14,18 @@ from sbmrl.core.game import Info
 from sbmrl.core.options import require_counts
 from sbmrl.errors import require
 from sbmrl.games.continuous import fitting
-from sbmrl.games.continuous.family import ModelFamily, ModelState, Prediction, make_possible
-from sbmrl.games.continuous.fitting import Fitted, FittingOptions, Objective, fit_members, make_optimizer, masked_mean
+from sbmrl.games.continuous.family import Data, ModelFamily, ModelState, Prediction, Reward, make_possible
+from sbmrl.games.continuous.fitting import (
+    Fitted,
+    FittingOptions,
+    Objective,
+    Source,
+    fit_members,
+    make_optimizer,
+    masked_mean,
+)
 from sbmrl.games.continuous.normaliser import Normaliser, identity, statistics, targets_of
-from sbmrl.games.continuous.replay import Replay, Transitions, action_size, decode_action, newest
+from sbmrl.games.continuous.replay import Transitions, action_size, decode_action, newest
 from sbmrl.games.continuous.simulator import Physics, Rules, Simulator, random_physics
 
 
@@ -93,12 +101,20 @@ def make_physics_family(simulator: Simulator, options: PhysicsOptions) -> ModelF
         normaliser = identity(rules.observation_size, action_size(rules.actions))
         return ModelState(PhysicsModel(params, normaliser, options.num_members), optimizer_state)
 
-    def fit(key: jax.Array, state: ModelState, replay: Replay, num_new: int) -> tuple[ModelState, Info]:
-        before = state.model.loss(rules, *newest(replay, num_new))
-        normaliser = statistics(replay, "absolute")
-        objective = _objective(rules, normaliser)
+    def fit(
+        key: jax.Array, state: ModelState, data: Data, num_new: int, reward: Reward | None
+    ) -> tuple[ModelState, Info]:
+        before = state.model.loss(rules, *newest(data[0][0], num_new))
+        normaliser = statistics(data[0][0], "absolute")
+        sources = [Source(replay, replay.transitions, weight) for replay, weight in data]
         started = Fitted(state.model.log_physics, state.optimizer_state)
-        fitted, info = fit_members(key, started, replay, replay.transitions, objective, options)
+
+        def paid(key: jax.Array, log_physics: Physics) -> jax.Array:
+            assert reward is not None
+            return reward(key, PhysicsModel(jax.tree.map(lambda x: x[None], log_physics), normaliser, 1))
+
+        bonus = paid if reward else None
+        fitted, info = fit_members(key, started, sources, _objective(rules, normaliser), options, bonus)
         model = PhysicsModel(fitted.params, normaliser, options.num_members)
         return ModelState(model, fitted.optimizer_state), info | {"loss_on_new": before}
 

@@ -18,20 +18,27 @@ from sbmrl.games.continuous.physics import model_of
 from sbmrl.games.continuous.replay import action_size, empty, newest, write
 from sbmrl.games.continuous.simulator import Box, Simulator
 
+WANTED = ("model_return", "real_return", "data_fit", "random_fit")
 
-def _collector(simulator: Simulator, options: ContinuousOptions, after_follower: bool) -> Collector:
+
+def _collector(simulator: Simulator, formulation: Formulation, options: ContinuousOptions) -> Collector:
+    """All transitions so far, "data", and the first by themselves, "random", where somebody wants to fit them."""
     rules, world = simulator.rules, real_environment(simulator)
+    sizes = rules.observation_size, action_size(rules.actions)
 
     def init(key: jax.Array) -> Profile:
-        replay = empty(options.buffer_size, rules.observation_size, action_size(rules.actions))
         act = at_random(simulator, options.initial_noise)
-        return {"data": write(replay, *play(key, world, simulator, act, options.num_initial_episodes)[:2])}
+        first = play(key, world, simulator, act, options.num_initial_episodes)[:2]
+        found = {"data": write(empty(options.buffer_size, *sizes), *first)}
+        if "random_fit" in formulation.leader_wants:
+            found["random"] = write(empty(len(first[1]), *sizes), *first)
+        return found
 
     def update(key: jax.Array, data: Profile, profile: Profile) -> Profile:
         played = play(key, world, simulator, sampled(profile["policy"]), options.num_new_episodes)
-        return {"data": write(data["data"], played.transitions, played.valid)}
+        return {**data, "data": write(data["data"], played.transitions, played.valid)}
 
-    return Collector(init, update, after_follower)
+    return Collector(init, update, after_follower=formulation.follower == "policy")
 
 
 def practical_game(simulator: Simulator, formulation: Formulation, options: ContinuousOptions) -> Game:
@@ -67,13 +74,13 @@ def practical_game(simulator: Simulator, formulation: Formulation, options: Cont
         simulator,
         simulator.horizon,
         seats=seats,
-        payoffs={name: Payoff(not_exact, (), name) for name in ("model_return", "data_fit")},
+        payoffs={name: Payoff(not_exact, (), name) for name in WANTED},
         priors={"policy": lambda key: None, "model": lambda key: model_of(simulator)},
         heard=dict.fromkeys(both, lambda key, strategy: strategy),
         describe=dict.fromkeys(both, lambda strategy: jnp.zeros(0)),
         played=dict.fromkeys(both, lambda strategy: strategy),
         starts={role: {} for role in both},
         measures=lambda formulation: make_measures(simulator, options, losses),
-        collector=_collector(simulator, options, after_follower=formulation.follower == "policy"),
+        collector=_collector(simulator, formulation, options),
         problem=problem,
     )

@@ -11,12 +11,17 @@ import sbmrl
 from sbmrl import InputError, make_train, preset
 from sbmrl.cli import main
 from sbmrl.core.experiment import compose
+from sbmrl.core.game import Acting
 from sbmrl.experiment.checks import check
 from sbmrl.experiment.program import make_program
 from sbmrl.experiment.solver import world_of
 from sbmrl.games.continuous.catalogue import WORLDS, make_simulator
+from sbmrl.games.continuous.episodes import at_random, play, real_environment
 from sbmrl.games.continuous.measures import LARGE_LOSS, SMALL_LOSS
-from sbmrl.games.continuous.simulator import known_returns
+from sbmrl.games.continuous.model_learner import imagined_return
+from sbmrl.games.continuous.physics import PhysicsOptions, make_physics_family, model_of
+from sbmrl.games.continuous.replay import Transitions, empty, write
+from sbmrl.games.continuous.simulator import known_returns, never
 from sbmrl.games.matrix.q_learning import QLearningOptions
 from sbmrl.learners.evolution import EvolutionOptions
 from sbmrl.learners.gradient import GradientOptions
@@ -83,6 +88,68 @@ def test_the_preset_fits_every_world_that_is_judged():
                 make_program(preset("small", formulation, env=name))
 
 
+def repaired(formulation, alpha, **changes):
+    return jax.jit(make_train(small(formulation, **{"alpha": alpha} | changes)))(jax.random.key(0))
+
+
+def test_a_model_is_fitted_to_the_data_of_random_actions_as_much_as_is_wanted():
+    """With α = 1 the policies' data alone, as MAL does; with α = 0 the random ones alone, which stay as they are."""
+    plain = jax.jit(make_train(small("mal")))(jax.random.key(0)).final
+    same = repaired("mal_random_noise", 1.0).final
+    for name in ("exact_return", "fit", "random_fit", "real_steps"):
+        np.testing.assert_allclose(same.metrics[name], plain.metrics[name], rtol=1e-4, atol=1e-6)
+    noisy = repaired("mal_random_noise", 0.0).final
+    assert float(noisy.metrics["real_steps"]) > 100
+    assert float(jnp.abs(noisy.metrics["fit"] - plain.metrics["fit"])) > 1e-3
+
+
+class Right(Acting):
+    """Always as far to the right as can be."""
+
+    def mode(self, observation, time):
+        return jnp.ones((*observation.shape[:-1], 1))
+
+
+def road():
+    """A corridor that goes on for ever and pays the place that was reached."""
+    world = make_simulator("corridor")
+    rules = world.rules._replace(reward=lambda physics, seen, action, following: following[0], terminated=never)
+    return world.replace(rules=rules)
+
+
+def test_a_model_that_is_paid_the_return_becomes_optimistic():
+    """It believes in a higher speed than the data say, by as much as the weight of the reward bids it."""
+    world = road()
+    replay = write(empty(200, 1, 1), *play(KEYS[0], real_environment(world), world, at_random(world, 1.0), 4)[:2])
+    family = make_physics_family(world, PhysicsOptions(minibatch_size=32, num_epochs=20, patience=20))
+    estimate = imagined_return(world, Right(), replay, 5, 8)
+
+    @jax.jit
+    def speed_of(weight):
+        started, data = family.init(KEYS[0]), [(replay, 1.0)]
+        fitted, _ = family.fit(KEYS[1], started, data, 20, lambda key, model: weight * estimate(key, model))
+        return jnp.exp(fitted.model.log_physics["speed"][0])
+
+    honest, hopeful, more = (float(speed_of(weight)) for weight in (0.0, 1e-3, 1e-2))
+    assert abs(honest - 0.25) < 0.01
+    assert honest < hopeful < more
+
+
+def test_the_return_in_a_model_has_the_derivative_of_its_few_steps():
+    """On a straight road: r = x' where nothing ends, so d/dv Σ_{t<H} x_t = Σ_{t<H} (t + 1) for v a step."""
+    world, nowhere = road(), jnp.zeros((4, 1))
+    replay = write(empty(4, 1, 1), Transitions(nowhere, nowhere, nowhere), jnp.ones(4, bool))
+    estimate, truth = imagined_return(world, Right(), replay, 3, 8), model_of(world)
+
+    def of_speed(speed):
+        physics = {**truth.log_physics, "speed": jnp.log(speed)[None]}
+        return estimate(jax.random.key(0), truth.replace(log_physics=physics))
+
+    value, slope = jax.value_and_grad(of_speed)(jnp.float32(0.25))
+    np.testing.assert_allclose(value, 50 / 3 * 0.25 * 6, rtol=1e-5)
+    np.testing.assert_allclose(slope, 50 / 3 * 6, rtol=1e-5)
+
+
 def test_a_few_numbers_of_physics_can_lead():
     """A model of masses and lengths finds the pendulum's."""
     policy = {f"follower__{name}": value for name, value in POLICY.items()} | {"follower__num_steps": 200}
@@ -142,7 +209,9 @@ def test_a_run_is_kept_read_and_played_again(corridor_run):
 @pytest.mark.parametrize(
     ("words", "says"),
     [
-        ("train mal_agent_reward --env corridor", "formulation: must be pal or mal where data=aggregated"),
+        ("train mal_agent_reward --env corridor", "scheme: inner_outer holds the response fixed"),
+        ("train mal_random_noise --env corridor --alpha 2", "alpha: must be in [0, 1]"),
+        ("train mal --env corridor --leader.num-reward-steps 5", "num_reward_steps: must be 20 unless the model leads"),
         ("train mal --env corridor --scheme exact", "scheme: must be inner_outer in the practical game"),
         ("train mal --env corridor --unroll 1", "unroll: must be 0"),
         ("train mal --env corridor --learner ppo", "learner: must be ensemble or physics for the leader of mal"),

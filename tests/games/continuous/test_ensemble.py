@@ -14,7 +14,7 @@ from sbmrl.games.continuous import ensemble, fitting, physics
 from sbmrl.games.continuous.catalogue import make_simulator
 from sbmrl.games.continuous.ensemble import EnsembleModel, EnsembleOptions, Network, bounded, make_ensemble
 from sbmrl.games.continuous.family import LIMIT, make_possible
-from sbmrl.games.continuous.fitting import Fitted, FittingOptions, Objective, fit_members, make_optimizer
+from sbmrl.games.continuous.fitting import Fitted, FittingOptions, Objective, Source, fit_members, make_optimizer
 from sbmrl.games.continuous.normaliser import following_of, identity
 from sbmrl.games.continuous.physics import PhysicsModel, PhysicsOptions, make_physics_family, model_of
 from sbmrl.games.continuous.replay import Transitions, empty, encode_action, write
@@ -67,8 +67,8 @@ def test_what_becomes_of_a_member_does_not_depend_on_how_many_there_are(head):
     found = []
     for num_members in (1, 3):
         family = make_ensemble(RULES, dataclasses.replace(SMALL, num_members=num_members, head=head))
-        state, info = jax.jit(family.fit, static_argnums=3)(
-            jax.random.key(1), family.init(jax.random.key(0)), linear_replay(0), 20
+        state, info = jax.jit(family.fit, static_argnums=(3, 4))(
+            jax.random.key(1), family.init(jax.random.key(0)), [(linear_replay(0), 1.0)], 20, None
         )
         found.append((state.model.params, state.optimizer_state, info))
     close(part(found[0], 0), part(found[1], 0))
@@ -96,7 +96,7 @@ def test_a_gaussian_head_finds_mean_and_spread():
         num_members=2, hidden=(8,), head="gaussian", learning_rate=1e-2, minibatch_size=64, num_epochs=40, patience=40
     )
     family = make_ensemble(RULES, options)
-    state, info = jax.jit(family.fit, static_argnums=3)(key, family.init(key), replay, 20)
+    state, info = jax.jit(family.fit, static_argnums=(3, 4))(key, family.init(key), [(replay, 1.0)], 20, None)
     observation, action = jnp.zeros((2, 2_000, 2)), jnp.zeros((2, 2_000, 1))
     drawn = state.model.predict(RULES, jax.random.key(2), observation, action).observation
     np.testing.assert_allclose(drawn.mean(1), 1.0, atol=0.15)
@@ -123,7 +123,9 @@ def test_the_best_epoch_is_kept_and_patience_ends_the_search():
         start = jnp.array([11.0])
         fitted = Fitted(start, jax.vmap(make_optimizer(options).init)(start))
         replay = empty(10, 1, 1)._replace(count=jnp.int32(10))
-        found.append(fit_members(jax.random.key(0), fitted, replay, jnp.zeros((10, 1)), objective, options))
+        found.append(
+            fit_members(jax.random.key(0), fitted, [Source(replay, jnp.zeros((10, 1)), 1.0)], objective, options)
+        )
     (early, told), (late, also) = found
     np.testing.assert_allclose(early.params, [5.0], atol=1e-3)  # 2.99 is not 1 % better than 3
     np.testing.assert_allclose(late.params, [0.0], atol=1e-3)
@@ -137,10 +139,10 @@ def test_a_linear_world_is_learned_and_the_loss_on_new_data_is_that_before_the_f
         num_members=2, hidden=(32,), learning_rate=5e-3, minibatch_size=32, num_epochs=60, patience=60
     )
     family, key = make_ensemble(RULES, options), jax.random.key(0)
-    fit, replay = jax.jit(family.fit, static_argnums=3), linear_replay(0)
+    fit, replay = jax.jit(family.fit, static_argnums=(3, 4)), linear_replay(0)
     state = family.init(key)
     untrained = state.model.predict(RULES, None, *pair(replay, 2)).observation
-    state, info = fit(key, state, replay, 50)
+    state, info = fit(key, state, [(replay, 1.0)], 50, None)
     expected = jnp.mean((untrained - replay.transitions.next_observation)[:, -50:] ** 2, axis=(1, 2))
     np.testing.assert_allclose(info["loss_on_new"], expected, rtol=1e-4)
     assert info["holdout_loss"].max() < 5e-3
@@ -148,7 +150,7 @@ def test_a_linear_world_is_learned_and_the_loss_on_new_data_is_that_before_the_f
     predicted = state.model.predict(RULES, None, *pair(fresh, 2)).observation
     assert jnp.mean((predicted - fresh.transitions.next_observation) ** 2) < 2e-3
     kept = state.model
-    state, info = fit(key, state, replay, 50)
+    state, info = fit(key, state, [(replay, 1.0)], 50, None)
     assert info["loss_on_new"].max() < 5e-3
     by_hand = (predicted - fresh.transitions.next_observation) / state.model.normaliser.difference_scale
     loss = kept.loss(RULES, fresh.transitions, jnp.arange(200) < 100)
@@ -167,7 +169,9 @@ def test_the_pendulum_is_learned():
         num_members=2, hidden=(64, 64), activation="swish", learning_rate=3e-3, minibatch_size=64, num_epochs=30
     )
     family, key = make_ensemble(simulator.rules, options), jax.random.key(0)
-    state, info = jax.jit(family.fit, static_argnums=3)(key, family.init(key), pendulum_replay(0, 2_000), 50)
+    state, info = jax.jit(family.fit, static_argnums=(3, 4))(
+        key, family.init(key), [(pendulum_replay(0, 2_000), 1.0)], 50, None
+    )
     fresh = pendulum_replay(1, 500)
     predicted, clamped = state.model.predict(simulator.rules, None, *pair(fresh, 2))
     error = jnp.abs(predicted - fresh.transitions.next_observation).mean((0, 1))
@@ -196,7 +200,9 @@ def test_physics_are_found_and_the_true_ones_make_no_error(name):
     assert family_loss(simulator, model_of(simulator), transitions) < 1e-10
     options = PhysicsOptions(num_members=2, learning_rate=3e-2, minibatch_size=32, num_epochs=60, patience=60)
     family = make_physics_family(simulator, options)
-    state, info = jax.jit(family.fit, static_argnums=3)(key, family.init(jax.random.key(3)), replay, 20)
+    state, info = jax.jit(family.fit, static_argnums=(3, 4))(
+        key, family.init(jax.random.key(3)), [(replay, 1.0)], 20, None
+    )
     assert info["loss_on_new"].min() > 1e-3
     assert info["holdout_loss"].max() < 1e-3
     assert isinstance(state.model, PhysicsModel)
@@ -214,7 +220,7 @@ def test_models_are_strategies_in_a_carry_and_a_member_is_one_by_itself():
     assert jax.tree.structure(again.init(key)) == jax.tree.structure(state)
 
     def repeat(state, key):
-        return family.fit(key, state, replay, 10)
+        return family.fit(key, state, [(replay, 1.0)], 10, None)
 
     state, _ = jax.lax.scan(repeat, state, jax.random.split(key, 2))
     observation, action = pair(replay, 3)
@@ -227,13 +233,13 @@ def test_without_a_holdout_members_are_judged_by_all_that_is_filled():
     family, key = make_ensemble(RULES, dataclasses.replace(SMALL, holdout_every=0)), jax.random.key(0)
     replay = linear_replay(0)
     half = replay._replace(count=jnp.int32(100))
-    state, info = family.fit(key, family.init(key), half, 10)
+    state, info = family.fit(key, family.init(key), [(half, 1.0)], 10, None)
     close(info["holdout_loss"], state.model.loss(RULES, replay.transitions, jnp.arange(200) < 100))
 
 
 def test_the_normaliser_can_be_kept():
     family, key = make_ensemble(RULES, dataclasses.replace(SMALL, renormalise=False)), jax.random.key(0)
-    state, _ = family.fit(key, family.init(key), linear_replay(0), 10)
+    state, _ = family.fit(key, family.init(key), [(linear_replay(0), 1.0)], 10, None)
     close(state.model.normaliser, identity(2, 1))
 
 
@@ -258,7 +264,7 @@ def test_frozen_dimensions_stay_where_they_are():
     transitions = Transitions(states, jnp.zeros((100, 1)), states.at[:, 0].add(states[:, 1]))
     replay = write(empty(100, 2, 1), transitions, jnp.ones(100, bool))
     family = make_ensemble(RULES, SMALL)
-    state, _ = family.fit(key, family.init(key), replay, 10)
+    state, _ = family.fit(key, family.init(key), [(replay, 1.0)], 10, None)
     predicted = state.model.predict(RULES, key, *pair(replay, 3)).observation
     np.testing.assert_array_equal(predicted[..., 1], jnp.stack([states[:, 1]] * 3))
     np.testing.assert_array_equal(
@@ -272,7 +278,7 @@ def test_seeds_side_by_side_are_those_one_by_one_and_none_spoils_its_neighbour()
     replays = jax.tree.map(lambda *x: jnp.stack(x), linear_replay(0), linear_replay(1))
 
     def run(key, replay):
-        state, info = family.fit(key, family.init(key), replay, 10)
+        state, info = family.fit(key, family.init(key), [(replay, 1.0)], 10, None)
         return state, info, state.model.predict(RULES, key, *pair(replay, 3))
 
     many = jax.jit(jax.vmap(run))
@@ -312,7 +318,7 @@ def test_traced_numbers_can_lie_side_by_side():
 
     def run(rate, decay):
         family = make_ensemble(RULES, with_traced(SMALL, {"learning_rate": rate, "weight_decay": decay}))
-        return family.fit(key, family.init(key), replay, 10)[0].model.params
+        return family.fit(key, family.init(key), [(replay, 1.0)], 10, None)[0].model.params
 
     rates, decays = jnp.array([1e-3, 1e-2]), jnp.array([0.0, 3.0])
     together = jax.jit(jax.vmap(run))(rates, decays)
