@@ -1,6 +1,7 @@
 """Episodes of a policy that is a network: in the real world, and in a model whose members all play side by side."""
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -145,25 +146,70 @@ def play(key: jax.Array, environment: Environment, simulator: Simulator, act: Ac
     )
 
 
+class Group(NamedTuple):
+    """Episodes that are played alike.
+
+    Attributes:
+        key: of their steps.
+        environment: the world or a model; groups that share one are stepped as one batch.
+        act: who plays.
+        start: their first observations `[N, D]` and states.
+    """
+
+    key: jax.Array
+    environment: Environment
+    act: Act
+    start: tuple[jax.Array, EpisodeState]
+
+    @property
+    def num_episodes(self) -> int:
+        """N."""
+        return self.start[0].shape[0]
+
+
 def play_from(key: jax.Array, environment: Environment, simulator: Simulator, act: Act, start) -> Played:
     """The same from given starts: (observation `[N, D]`, states)."""
-    num_episodes = start[0].shape[0]
-    step_many = environment.step_many or jax.vmap(environment.step)
+    return play_side_by_side(simulator, [Group(key, environment, act, start)])[0]
 
-    def step(carry, key: jax.Array):
-        observation, state, alive, total = carry
-        key_act, key_step = jax.random.split(key)
-        answer = act(key_act, observation)
-        following, state, reward, terminated, truncated, _ = step_many(
-            jax.random.split(key_step, num_episodes), state, answer
-        )
-        action = jax.vmap(lambda answer: as_action(simulator, answer))(answer)
-        row = Transitions(observation, encode_action(simulator.rules.actions, action), following)
-        total = total + jnp.where(alive, reward, 0.0)
-        return (following, state, alive & ~(terminated | truncated), total), (row, alive)
 
-    carry = (*start, jnp.ones(num_episodes, bool), jnp.zeros(num_episodes))
-    (*_, total), (rows, valid) = jax.lax.scan(step, carry, jax.random.split(key, simulator.horizon))
+def play_side_by_side(simulator: Simulator, groups: Sequence[Group]) -> list[Played]:
+    """Each group as it would be played alone, all in one loop: XLA would compile a loop for each."""
+    batches: dict[int, list[int]] = {}
+    for i, group in enumerate(groups):
+        alone = group.environment.step_many is not None  # it may tell an episode by its place
+        batches.setdefault(-1 - i if alone else id(group.environment), []).append(i)
+
+    def step(carry, keys: jax.Array):
+        keys_act, keys_step = jax.vmap(jax.random.split, out_axes=1)(keys)
+        answers = [group.act(keys_act[i], carry[i][0]) for i, group in enumerate(groups)]
+        asked = [
+            (jax.random.split(keys_step[i], group.num_episodes), carry[i][1], answers[i])
+            for i, group in enumerate(groups)
+        ]
+        stepped: dict[int, Step] = {}
+        for batch in batches.values():
+            environment = groups[batch[0]].environment
+            step_many = environment.step_many or jax.vmap(environment.step)
+            together = step_many(*jax.tree.map(lambda *own: jnp.concatenate(own), *(asked[i] for i in batch)))
+            ends = list(itertools.accumulate(groups[i].num_episodes for i in batch))
+            for i, begin, end in zip(batch, [0, *ends], ends, strict=False):
+                stepped[i] = jax.tree.map(lambda x, begin=begin, end=end: x[begin:end], together)
+        counted = [_counted(simulator, carry[i], answers[i], stepped[i]) for i in range(len(groups))]
+        return [now for now, _ in counted], [row for _, row in counted]
+
+    carry = [(*group.start, jnp.ones(group.num_episodes, bool), jnp.zeros(group.num_episodes)) for group in groups]
+    keys = jnp.stack([jax.random.split(group.key, simulator.horizon) for group in groups], axis=1)
+    ended, told = jax.lax.scan(step, carry, keys)
     # Episode by episode: what is overwritten first is the oldest episode, from its beginning.
-    rows, valid = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1).reshape(-1, *x.shape[2:]), (rows, valid))
-    return Played(rows, valid, total)
+    told = jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1).reshape(-1, *x.shape[2:]), told)
+    return [Played(rows, valid, now[-1]) for (rows, valid), now in zip(told, ended, strict=True)]
+
+
+def _counted(simulator: Simulator, carry, answer: jax.Array, stepped: Step):
+    """A group behind a step, and the rows of the step with which of them were made."""
+    observation, _, alive, total = carry
+    following, state, reward, terminated, truncated, _ = stepped
+    action = jax.vmap(lambda answer: as_action(simulator, answer))(answer)
+    row = Transitions(observation, encode_action(simulator.rules.actions, action), following)
+    total = total + jnp.where(alive, reward, 0.0)
+    return (following, state, alive & ~(terminated | truncated), total), (row, alive)

@@ -4,7 +4,7 @@ Own loss is the model's on the newest transitions, wide loss on transitions of a
 Both are mean squared errors of normalised differences, in the model's own units, so wide and own can be compared.
 """
 
-import functools
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,18 +14,18 @@ from sbmrl.core.game import Measures, Metrics, Outcome, Profile, Strategy
 from sbmrl.core.measures import verdict
 from sbmrl.games.continuous.catalogue import known_returns
 from sbmrl.games.continuous.episodes import (
-    Act,
+    Group,
     Played,
     at_random,
     imagined_environment,
     meant,
     play,
-    play_from,
+    play_side_by_side,
     real_environment,
     sampled,
 )
 from sbmrl.games.continuous.options import ContinuousOptions
-from sbmrl.games.continuous.replay import Transitions, newest
+from sbmrl.games.continuous.replay import newest
 from sbmrl.games.continuous.simulator import Simulator
 
 SMALL_LOSS = 0.05  # of normalised differences: about 95 % of what varies is explained
@@ -35,35 +35,48 @@ _NUM_WIDE = 16  # episodes of random actions that a wide loss is measured on
 _UNKNOWN = frozenset({"follower_gap", "follower_gap_random", "follower_gap_true"})
 
 
-@functools.partial(jax.jit, static_argnames="num_episodes")
-def _wide_data(simulator: Simulator, num_episodes: int) -> tuple[Transitions, jax.Array]:
-    """Transitions of Gaussian actions that reach both ends of the range, the same for every run."""
-    act = at_random(simulator, 1.0)
-    return play(jax.random.key(2), real_environment(simulator), simulator, act, num_episodes)[:2]
+class _Evaluation(NamedTuple):
+    """A profile, played from the same starts and with the same noise as every other one."""
+
+    sampled: Played
+    meant: Played
+    imagined: Played
+    wide: Played
 
 
-def _evaluate(simulator: Simulator, environment, act: Act, num_episodes: int) -> Played:
-    """From the same starts and with the same noise for every policy."""
-    world = real_environment(simulator)
-    start = jax.vmap(world.reset)(jax.random.split(jax.random.key(3), num_episodes))
-    return play_from(jax.random.key(4), environment, simulator, act, start)
+def _evaluate(simulator: Simulator, profile: Profile, options: ContinuousOptions) -> _Evaluation:
+    world, policy = real_environment(simulator), profile["policy"]
+    imagined = imagined_environment(simulator, profile["model"], options.propagation)
+    key, (key_wide_starts, key_wide) = jax.random.key(4), jax.random.split(jax.random.key(2))
+    tested, wide = (
+        jax.vmap(world.reset)(jax.random.split(key, num))
+        for key, num in ((jax.random.key(3), options.num_test_episodes), (key_wide_starts, _NUM_WIDE))
+    )
+    groups = [
+        Group(key, world, sampled(policy), tested),
+        Group(key, world, meant(policy), tested),
+        Group(key, imagined, meant(policy), tested),
+        # Gaussian actions of this spread reach both ends of the range.
+        Group(key_wide, world, at_random(simulator, 1.0), wide),
+    ]
+    return _Evaluation(*play_side_by_side(simulator, groups))
 
 
 def make_measures(simulator: Simulator, formulation: Formulation, options: ContinuousOptions) -> Measures:
     """All of it for one formulation."""
-    world, num_tests = real_environment(simulator), options.num_test_episodes
+    world = real_environment(simulator)
     unknown = jnp.array(jnp.nan)
 
     def measure(strategy: Strategy, outcome: Outcome) -> tuple[Metrics, Profile]:
         profile = outcome(strategy)
         policy, model, data = profile["policy"], profile["model"], profile["data"]
-        imagined = imagined_environment(simulator, model, options.propagation)
+        played = _evaluate(simulator, profile, options)
         own = model.loss(simulator.rules, *newest(data, NUM_NEW))
-        wide = model.loss(simulator.rules, *_wide_data(simulator, _NUM_WIDE))
+        wide = model.loss(simulator.rules, *played.wide[:2])
         return {
-            "exact_return": jnp.mean(_evaluate(simulator, world, meant(policy), num_tests).returns),
-            "exact_return_stochastic": jnp.mean(_evaluate(simulator, world, sampled(policy), num_tests).returns),
-            "model_return": jnp.mean(_evaluate(simulator, imagined, meant(policy), num_tests).returns),
+            "exact_return": jnp.mean(played.meant.returns),
+            "exact_return_stochastic": jnp.mean(played.sampled.returns),
+            "model_return": jnp.mean(played.imagined.returns),
             "fit": -jnp.mean(own),
             "random_fit": -jnp.mean(wide),
             "real_steps": data.count.astype(float),

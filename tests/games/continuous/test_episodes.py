@@ -12,9 +12,12 @@ from sbmrl.games.continuous.catalogue import make_simulator
 from sbmrl.games.continuous.ensemble import EnsembleOptions, make_ensemble
 from sbmrl.games.continuous.episodes import (
     EpisodeState,
+    Group,
+    at_random,
     imagined_environment,
     play,
     play_from,
+    play_side_by_side,
     real_environment,
 )
 from sbmrl.games.continuous.family import Prediction
@@ -98,6 +101,23 @@ def test_behind_a_termination_nothing_is_paid_and_nothing_counts():
     played = play_from(jax.random.key(0), environment, world, still, at(starts))
     np.testing.assert_array_equal(played.returns, [1, 0, 1, 1])
     np.testing.assert_array_equal(played.valid.reshape(4, 5).sum(1), [3, 5, 1, 4])
+
+
+def test_groups_side_by_side_are_played_as_each_alone():
+    """Two in the world, which is stepped once for both, and two in a model, whose members go by an episode's place."""
+    world = make_simulator("corridor").replace(horizon=20)
+    real = real_environment(world)
+    model = imagined_environment(world, Adding(jnp.array([0.0, 1e-3])), "random")
+    sides = [(real, 0.1, 3), (real, 1.0, 5), (model, 0.1, 2), (model, 1.0, 7)]
+    groups = [
+        Group(key, environment, at_random(world, noise), jax.vmap(real.reset)(jax.random.split(key, num)))
+        for key, (environment, noise, num) in zip(jax.random.split(jax.random.key(0), 4), sides, strict=True)
+    ]
+    together = play_side_by_side(world, groups)
+    for group, played in zip(groups, together, strict=True):
+        alone = play_side_by_side(world, [group])[0]
+        jax.tree.map(np.testing.assert_array_equal, played, alone)
+    assert len({float(played.transitions.action[0, 0]) for played in together}) == 4
 
 
 def test_steps_of_many_episodes_are_those_of_each():
