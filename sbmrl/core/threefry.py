@@ -6,6 +6,7 @@ TPUs have kernels of their own.
 """
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.extend.random import threefry2x32_p
 from jax.interpreters.mlir import lower_fun, register_lowering
@@ -28,10 +29,16 @@ def threefry(key1: jax.Array, key2: jax.Array, count1: jax.Array, count2: jax.Ar
         if number % 4 == 3:  # the key again, behind every fourth round
             group = number // 4 + 1
             left, right = left + keys[group % 3], right + keys[(group + 1) % 3] + np.uint32(group)
-    # Without the barrier XLA tries to fuse draws from split keys from split keys, each of whose words it would compute
-    # again for every use: some programs then hardly compile at all.
-    left, right = jax.lax.optimization_barrier((left, right))
-    return left, right
+    # One array of both words is one kernel to compile, where two arrays would be two with all rounds in each. Without
+    # the barrier XLA tries to fuse draws from split keys from split keys, each of whose words it would compute again
+    # for every use: some programs then hardly compile at all.
+    words = jax.lax.optimization_barrier(jnp.where(_is_first(jnp.ndim(left)), left, right))
+    return words[0], words[1]
+
+
+def _is_first(num_axes: int) -> jax.Array:
+    """`[2, 1, ...]`: true, false."""
+    return jax.lax.broadcasted_iota(np.uint32, (2,) + (1,) * num_axes, 0) == 0
 
 
 def compile_straight() -> None:

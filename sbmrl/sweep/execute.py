@@ -7,6 +7,7 @@ it had there, with the same keys and so the same numbers.
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ from sbmrl.experiment.program import Hyper, Program, StageProgram, finish_key
 from sbmrl.sweep.memory import Room, bytes_of, bytes_of_arrays, first_guess, free_bytes, lay_out, room
 from sbmrl.sweep.processes import gather, smallest
 
+_INIT, _FINISH = "init", "finish"  # parts beside the stages
 _ARGUMENTS = (False, True, False, True)  # which of root, seed, shared and own hyper-parameters have an axis of runs
 
 
@@ -77,7 +79,13 @@ class Runs(NamedTuple):
 
 
 class Compiled(NamedTuple):
-    """A part of a program that has been compiled: its name, seconds of tracing and of compiling."""
+    """A part of a program that has been compiled.
+
+    Attributes:
+        name: "init", a stage's, or "finish".
+        trace: seconds of tracing.
+        compile: seconds that it was waited for behind that; parts are compiled side by side.
+    """
 
     name: str
     trace: float
@@ -87,6 +95,15 @@ class Compiled(NamedTuple):
     def seconds(self) -> float:
         """Both together."""
         return self.trace + self.compile
+
+
+class _Part(NamedTuple):
+    """What is to be compiled: a function of one run, which arguments have an axis of runs, and arguments like all."""
+
+    name: str
+    function: Callable[..., Any]
+    mapped: tuple[bool, ...]
+    arguments: tuple[Any, ...]
 
 
 class Saved(NamedTuple):
@@ -182,15 +199,22 @@ class Engine:
         self.mesh, self.width = self._layout.mesh, self._layout.width
         self._compiled: dict[str, Any] = {}
 
-    def _compile(self, name: str, function: Callable[..., Any], mapped: tuple[bool, ...], *args: Any) -> Any:
-        if name not in self._compiled:
-            start = time.perf_counter()
-            jitted = self._layout.map(function, mapped, self._cpu_options)
-            lowered = jitted.lower(*args)
-            traced = time.perf_counter()
-            self._compiled[name] = lowered.compile()
-            self._told(Compiled(name, traced - start, time.perf_counter() - traced))
-        return self._compiled[name]
+    def _compile(self, parts: Sequence[_Part]) -> None:
+        """Each part is compiled in a thread while the next is traced: XLA uses one core for much of what it does."""
+        missing = [part for part in parts if part.name not in self._compiled]
+        if not missing:
+            return
+        # Several processes on GPUs compile in the same order.
+        with ThreadPoolExecutor(len(missing) if jax.process_count() == 1 else 1) as pool:
+            compiling: list[tuple[str, float, Future[Any]]] = []
+            for part in missing:
+                start = time.perf_counter()
+                lowered = self._layout.map(part.function, part.mapped, self._cpu_options).lower(*part.arguments)
+                compiling.append((part.name, time.perf_counter() - start, pool.submit(lowered.compile)))
+            for name, traced, future in compiling:
+                start = time.perf_counter()
+                self._compiled[name] = future.result()
+                self._told(Compiled(name, traced, time.perf_counter() - start))
 
     def _spread(self, values: np.ndarray) -> jax.Array:
         """`[W]` values, each device holding its share."""
@@ -203,37 +227,35 @@ class Engine:
         fixed = {name: value for name, value in self._fixed.items() if name not in own}
         return self._root, self._spread(runs.seeds[index].astype(np.int32)), fixed, own
 
-    def _init(self, arguments: tuple[np.int32, jax.Array, Hyper, Hyper]) -> Any:
+    def _parts(self, arguments: tuple[np.int32, jax.Array, Hyper, Hyper]) -> list[_Part]:
+        """All parts of the program, those that take longest to compile first."""
+        state = self.abstract_state()
+
         def init(root: jax.Array, seed: jax.Array, fixed: Hyper, own: Hyper) -> Any:
             return pack(self.program.init(seed_key(root, seed), {**fixed, **own}))
 
-        return self._compile("init", init, _ARGUMENTS, *arguments)(*arguments)
+        def of_stage(stage: StageProgram) -> _Part:
+            def record(root: jax.Array, seed: jax.Array, fixed: Hyper, own: Hyper, packed: Any, index: jax.Array):
+                state, metrics = stage.record(seed_key(root, seed), {**fixed, **own}, unpack(packed, self._like), index)
+                return pack(state), metrics
 
-    def _record(self, stage: StageProgram, arguments: tuple[Any, ...], state: Any) -> Any:
-        """One record of a stage, compiled, to be called with the arguments, the state and the record's index."""
-
-        def record(root: jax.Array, seed: jax.Array, fixed: Hyper, own: Hyper, packed: Any, index: jax.Array):
-            state, metrics = stage.record(seed_key(root, seed), {**fixed, **own}, unpack(packed, self._like), index)
-            return pack(state), metrics
-
-        return self._compile(stage.name, record, (*_ARGUMENTS, True, False), *arguments, state, np.int32(0))
-
-    def _finish(self, arguments: tuple[Any, ...], state: Any) -> Any:
-        """The final measurement, compiled, to be called with the arguments and the state."""
+            return _Part(stage.name, record, (*_ARGUMENTS, True, False), (*arguments, state, np.int32(0)))
 
         def finish(root: jax.Array, seed: jax.Array, fixed: Hyper, own: Hyper, packed: Any):
             key = finish_key(seed_key(root, seed))
             final = self.program.finish(key, {**fixed, **own}, unpack(packed, self._like))
             return final.metrics, final.profile
 
-        return self._compile("finish", finish, (*_ARGUMENTS, True), *arguments, state)
+        return [
+            *(of_stage(stage) for stage in self.program.stages),
+            _Part(_INIT, init, _ARGUMENTS, arguments),
+            _Part(_FINISH, finish, (*_ARGUMENTS, True), (*arguments, state)),
+        ]
 
     def bytes_needed(self, runs: Runs) -> int:
         """What a batch occupies on this process' devices, by the compiled programs' own account."""
-        arguments, state = self._arguments(runs), self.abstract_state()
-        compiled = [self._record(stage, arguments, state) for stage in self.program.stages]
-        compiled.append(self._finish(arguments, state))
-        return max(bytes_of(one) for one in compiled) * len(self.mesh.local_devices)
+        self._compile(self._parts(self._arguments(runs)))
+        return max(bytes_of(one) for one in self._compiled.values()) * len(self.mesh.local_devices)
 
     def run(
         self,
@@ -243,19 +265,22 @@ class Engine:
     ) -> Cell:
         """Train the runs, from the start or from where they were saved; `after_record` is told of every record."""
         arguments, count = self._arguments(runs), len(runs)
+        parts = self._parts(arguments)
+        self._compile([part for part in parts if part.name != _FINISH and (part.name != _INIT or saved is None)])
         if saved is None:
-            saved = Saved(0, self._init(arguments), [])
+            saved = Saved(0, self._compiled[_INIT](*arguments), [])
         num_done, state, curves = saved.num_done, saved.state, list(saved.curves)
         first = 0
         for stage in self.program.stages:
             for index in range(max(num_done - first, 0), stage.num_records):
-                state, metrics = self._record(stage, arguments, state)(*arguments, state, np.int32(index))
+                state, metrics = self._compiled[stage.name](*arguments, state, np.int32(index))
                 kept = {name: value[:count] for name, value in gather(metrics).items()}
                 steps = (index + 1) * stage.steps_per_record
                 curves.append(Progress(stage.name, index + 1, stage.num_records, steps, kept))
                 after_record(Saved(first + index + 1, state, curves))
             first += stage.num_records
-        metrics, profile = jax.tree.map(lambda x: x[:count], gather(self._finish(arguments, state)(*arguments, state)))
+        self._compile([part for part in parts if part.name == _FINISH])  # as late, for the sake of the first record
+        metrics, profile = jax.tree.map(lambda x: x[:count], gather(self._compiled[_FINISH](*arguments, state)))
         return Cell(metrics, profile, state, curves)
 
     @property

@@ -111,7 +111,8 @@ def literal_game(simulator: Simulator, formulation: Formulation, options: Contin
         require_ranges(simulator)
     rules, world = simulator.rules, real_environment(simulator)
     with jax.ensure_compile_time_eval():  # the same whatever is played
-        normaliser, wide = wide_normaliser(simulator), wide_data(simulator)
+        normaliser = wide_normaliser(simulator)
+    wide = wide_data(simulator)
     seats = {"policy": _policy_seat(simulator), "model": _model_seat(simulator, normaliser)}
     truth = model_of(simulator).replace(normaliser=normaliser)
 

@@ -50,10 +50,18 @@ class Losses(NamedTuple):
 
 
 @jax.jit
-def wide_data(simulator: Simulator) -> tuple[Transitions, jax.Array]:
-    """Transitions of Gaussian actions that reach both ends of the range, the same for every run: (`[n, ...]`, made)."""
+def _wide_data(simulator: Simulator) -> tuple[Transitions, jax.Array]:
     act = at_random(simulator, 1.0)
     return play(jax.random.key(2), real_environment(simulator), simulator, act, _NUM_WIDE)[:2]
+
+
+def wide_data(simulator: Simulator) -> tuple[Transitions, jax.Array]:
+    """Transitions of Gaussian actions that reach both ends of the range, the same for every run: (`[n, ...]`, made).
+
+    They are played while a program is traced and are constants in it.
+    """
+    with jax.ensure_compile_time_eval():
+        return _wide_data(simulator)
 
 
 def evaluate(simulator: Simulator, environment: Environment, act: Act, num_episodes: int) -> Played:

@@ -64,9 +64,11 @@ def practical_game(simulator: Simulator, formulation: Formulation, options: Cont
         """There is no closed form; a learner of exact payoffs is refused."""
         raise TypeError("payoffs of simulated worlds are sampled")
 
+    wide_rows = wide_data(simulator)
+
     def losses(profile: Profile) -> Losses:
         model, data = profile["model"], profile["data"]
-        own, wide = (model.loss(rules, *some) for some in (newest(data, NUM_NEW), wide_data(simulator)))
+        own, wide = (model.loss(rules, *some) for some in (newest(data, NUM_NEW), wide_rows))
         return Losses(jnp.mean(own), jnp.mean(wide), data.count.astype(float))
 
     both = ("policy", "model")
