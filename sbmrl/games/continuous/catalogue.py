@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from sbmrl.errors import require, require_known
 from sbmrl.games.continuous.simulator import Simulator
+from sbmrl.games.continuous.worlds import brax
 from sbmrl.games.continuous.worlds.acrobot import acrobot
 from sbmrl.games.continuous.worlds.cart_pole import cart_pole, cart_pole_continuous
 from sbmrl.games.continuous.worlds.corridor import corridor, make_corridor
@@ -24,6 +25,7 @@ WORLDS: dict[str, tuple[str, Callable[[], Simulator]]] = {  # name -> (one line,
     "gymnax:Acrobot-v1": ("swing the tip up by a motor in the elbow, 500 steps", acrobot),
     "gymnax:Reacher-misc": ("two joints bring a hand to a goal, 100 steps", reacher),
 }
+_ALL = WORLDS | brax.WORLDS  # the last need a package of their own, which may be missing
 CORRIDOR_NAME = "corridor_D"
 _CORRIDOR = re.compile(r"corridor_([2-9]|[1-9]\d{1,3})")
 
@@ -31,7 +33,7 @@ _CORRIDOR = re.compile(r"corridor_([2-9]|[1-9]\d{1,3})")
 def summaries() -> dict[str, str]:
     """Name -> one line, for a listing."""
     noisy = {CORRIDOR_NAME: "the corridor among D - 1 numbers of noise, D = 2, 3, ...; optimum 44"}
-    return {name: summary for name, (summary, _) in WORLDS.items()} | noisy
+    return {name: summary for name, (summary, _) in _ALL.items()} | noisy
 
 
 def is_named(name: str) -> bool:
@@ -43,11 +45,11 @@ def make_simulator(name: str) -> Simulator:
     """The world of that name.
 
     Raises:
-        InputError: there is none, with the nearest one.
+        InputError: there is none, with the nearest one, or it needs a package that is missing.
     """
     corridor_of_size = _CORRIDOR.fullmatch(name)
     if corridor_of_size:
         return make_corridor(int(corridor_of_size.group(1)), name)
     require_known(name, "env", summaries())
     require(name != CORRIDOR_NAME, "env", "write a real number for D, 2 or more", repr(name))
-    return WORLDS[name][1]()
+    return _ALL[name][1]()

@@ -8,6 +8,7 @@ import pytest
 from sbmrl.errors import InputError
 from sbmrl.games.continuous.catalogue import WORLDS, make_simulator, summaries
 from sbmrl.games.continuous.simulator import Box, clip_action, random_physics
+from sbmrl.games.continuous.worlds import brax
 
 ALL = [*WORLDS, "corridor_4"]
 NUM_STATES = 200
@@ -237,5 +238,5 @@ def test_an_unknown_world_is_refused_with_the_nearest(wrong, told):
 
 
 def test_a_listing_has_a_line_for_every_world():
-    assert set(summaries()) == {*WORLDS, "corridor_D"}
+    assert set(summaries()) == {*WORLDS, *brax.WORLDS, "corridor_D"}
     assert all(line and "\n" not in line for line in summaries().values())
