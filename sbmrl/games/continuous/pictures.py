@@ -177,7 +177,8 @@ def _against_samples(name: str, world: str, entries: Sequence[Entry]) -> Drawing
         f"{TOLD_OF_RETURNS} Middle: the model's loss on the newest transitions (own) and on those of random actions "
         f"(wide), squared errors of normalised differences; dotted: {SMALL_LOSS:g} and {LARGE_LOSS:g}, a model is "
         "right on its own data below the one and wrong elsewhere above the other. Right: the mean policy's return in "
-        "the model beside that in the world. Real samples: the mean over the seeds."
+        "the model beside that in the world. Real samples: the mean over the seeds; in literal games the leader's "
+        "steps, which are real ones if a policy leads."
     )
     note += left_out(len(shown), len(entries), "rows")
     return render(name, f"Against real samples in {world}", note, figure)

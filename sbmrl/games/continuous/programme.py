@@ -17,7 +17,7 @@ def _write(run: Run, out: Path) -> Sequence[Path]:
 
 CONTINUOUS_WORLDS = Programme(
     name="continuous",
-    summary="practical PAL and MAL against real samples, and what PAL owes to each of its parts",
+    summary="practical PAL and MAL against real samples, their repairs, no model, and what PAL owes to each part",
     num_seeds=64,
     presets=("small",),
     cells=cells,

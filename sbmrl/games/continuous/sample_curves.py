@@ -17,7 +17,8 @@ class SampleCurves(NamedTuple):
     """Of the seeds that did not diverge, at R records in play.
 
     Attributes:
-        real_steps: `[R]`, the mean over the seeds: episodes may end early.
+        real_steps: `[R]`, the mean over the seeds: episodes may end early. In literal games, where no data are
+            collected, the leader's own steps: of a policy they are real ones, of a model its generations.
         metrics: name -> `[R, N]`; see `METRICS`.
     """
 
@@ -34,7 +35,9 @@ def read_curves(curves: pl.DataFrame, finite: pl.DataFrame) -> SampleCurves:
         return own["value"].to_numpy().reshape(own["steps"].n_unique(), -1)
 
     metrics = {name: of(name) for name in METRICS}
-    return SampleCurves(metrics["real_steps"].mean(axis=1), metrics)
+    counted = metrics["real_steps"]
+    steps = kept["steps"].unique().sort().to_numpy() if np.isnan(counted).any() else counted.mean(axis=1)
+    return SampleCurves(steps, metrics)
 
 
 def quartiles(values: np.ndarray) -> np.ndarray:
