@@ -21,7 +21,7 @@ from sbmrl.games.continuous.measures import NUM_NEW
 from sbmrl.games.continuous.options import ContinuousOptions, TruthOptions
 from sbmrl.games.continuous.practical import practical_game
 from sbmrl.games.continuous.presets import ENV, PRESETS
-from sbmrl.games.continuous.simulator import Simulator, known_returns
+from sbmrl.games.continuous.simulator import Discrete, Simulator, known_returns
 from sbmrl.games.model_based.options import columns, refuse_void
 from sbmrl.schemes.exact import EXACT
 from sbmrl.schemes.inner_outer import INNER_OUTER
@@ -115,6 +115,11 @@ def _check_policy(where: str, learner: LearnerKind | None, own: Any) -> None:
 def _unused(composition: Composition) -> dict[str, str]:
     """Players known as functions are asked nothing; where nothing is kept nothing is collected."""
     found = {"response": "in simulated worlds, where a policy learns as it draws and is evaluated by its mean"}
+    numbered = isinstance(outline_of(composition.kind, composition.experiment.env).rules.actions, Discrete)
+    if numbered:
+        fields = ("initial_log_standard_deviation", "min_log_standard_deviation")
+        told = "where actions are numbered, whose distribution has no spread"
+        found |= {f"{side}.{name}": told for side in ("leader", "follower") for name in fields}
     practical = composition.experiment.game.data == "aggregated"
     if composition.row.leader == "policy" or not (practical and "model_return" in composition.formulation.leader_wants):
         side = "leader" if composition.row.leader == "model" else "follower"
