@@ -81,11 +81,21 @@ def test_a_seed_is_the_same_alone():
     np.testing.assert_allclose(*both, rtol=1e-3)
 
 
-def test_the_preset_fits_every_world_that_is_judged():
-    for name, (_, make) in WORLDS.items():
+@pytest.mark.parametrize("name", ["small", "practical"])
+def test_the_presets_fit_every_world_that_is_judged(name):
+    for env, (_, make) in WORLDS.items():
         if make().known is not None:
-            for formulation in ("pal", "mal"):
-                make_program(preset("small", formulation, env=name))
+            for formulation in ("pal", "mal", "mal_random_noise"):
+                make_program(preset(name, formulation, env=env))
+
+
+def test_the_published_sizes_are_in_episodes_of_the_world():
+    """Hopper's 4,000 samples and 1,000 a step, 50 starts in each of 4 members, 5 steps of 50 iterations."""
+    published = preset("practical", "pal", env="gymnax:Pendulum-v1")
+    assert (published.game.num_initial_episodes, published.game.num_new_episodes) == (20, 5)
+    assert published.leader.num_environments == 50 * published.scheme.follower.num_members
+    assert published.leader.total_steps == 50 * 5 * 200 * 200
+    assert preset("practical", "mal", env="gymnax:Pendulum-v1").scheme.num_inner_steps == 20
 
 
 def repaired(formulation, alpha, **changes):
@@ -222,6 +232,10 @@ def test_a_run_is_kept_read_and_played_again(corridor_run):
         ("train pal --env gymnax:Pendulum", "did you mean 'gymnax:Pendulum-v1'"),
         ("train mal --env corridor --leader.holdout-every 1", "leader.holdout_every: with 1 there is nothing"),
         ("train pal --env corridor --leader.num-steps 20", "num_steps: must be at least 50 for the policy"),
+        (
+            "train pal --env gymnax:CartPole-v1 --leader.initial-log-standard-deviation 1",
+            "leader.initial_log_standard_deviation: must be 0.0 where actions are numbered",
+        ),
         ("train pal --env corridor --initial-noise 0", "initial_noise: must be positive and finite"),
     ],
 )
