@@ -56,11 +56,12 @@ def run(name: str, num_runs: int, steps: int) -> None:
         actor_hidden=(64, 64),
         critic_hidden=(64, 64),
         num_fisher_samples=2000,
-        initial_log_standard_deviation=-0.3,
         step_size=0.02,
         value_minibatch_size=100,
         value_epochs=2,
     )
+    if isinstance(simulator.rules.actions, Box):
+        policy = dataclasses.replace(policy, initial_log_standard_deviation=-0.3)
     experiment = dataclasses.replace(sbmrl.preset("literal", "pal", env=unjudged), leader=policy)
 
     def best(key: jax.Array) -> jax.Array:

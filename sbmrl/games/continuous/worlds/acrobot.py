@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sbmrl.games.continuous.simulator import Discrete, Physics, Rules, Simulator, clip_action
+from sbmrl.games.continuous.simulator import Discrete, Known, Physics, Rules, Simulator, clip_action
 from sbmrl.games.continuous.worlds.angles import angle_of, on_circle, seen
 
 ACTIONS = Discrete(3)
@@ -96,10 +96,11 @@ def _project(observation: jax.Array) -> jax.Array:
     return jnp.stack([*on_circle(cosine_1, sine_1), *on_circle(cosine_2, sine_2), *speeds])
 
 
+KNOWN = Known(-65.409, -498.886, "best of 8 policy gradient runs of 4,000,000 steps")  # experiments/best_of.py
 RULES = Rules(_start, _step, _reward, _terminated, _project, 6, ACTIONS, RANGES)
 
 
 def acrobot() -> Simulator:
     """The acrobot of gymnax: masses and lengths 1, g = 9.8."""
     physics = {name: np.float32(value) for name, value in TRUE.items()}
-    return Simulator(physics, "gymnax:Acrobot-v1", 500, RULES)
+    return Simulator(physics, "gymnax:Acrobot-v1", 500, RULES, KNOWN)

@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sbmrl.games.continuous.simulator import Box, Physics, Rules, Simulator, clip_action, never
+from sbmrl.games.continuous.simulator import Box, Known, Physics, Rules, Simulator, clip_action, never
 
 ACTIONS = Box((-1.0, -1.0), (1.0, 1.0))
 HORIZON = 25
@@ -56,10 +56,11 @@ def _project(observation: jax.Array) -> jax.Array:
     return jnp.concatenate([jnp.clip(place, -EDGE, EDGE), velocity, jnp.clip(goal, -1.0, 1.0)])
 
 
+KNOWN = Known(-7.544, -56.475, "best of 8 policy gradient runs of 4,000,000 steps")  # experiments/best_of.py
 RULES = Rules(_start, _step, _reward, never, _project, 6, ACTIONS, RANGES)
 
 
 def point_mass() -> Simulator:
     """The point mass with ref. 1's numbers."""
     physics = {"mass": np.float32(MASS), "damping": np.float32(0.1), "force": np.float32(10.0)}
-    return Simulator(physics, "point_mass", HORIZON, RULES)
+    return Simulator(physics, "point_mass", HORIZON, RULES, KNOWN)
