@@ -7,6 +7,7 @@ true physics, and nobody is further after n steps; that is 0.91 after 13 and 1.0
 """
 
 import jax.numpy as jnp
+import numpy as np
 
 import sbmrl
 from sbmrl.games.continuous.simulator import Box, Known, Rules, Simulator, clip_action
@@ -43,7 +44,7 @@ KNOWN = Known(optimal=-14.0, uniform=-47.6, judge="by its construction")
 
 
 def _cart():
-    return Simulator({"force": jnp.float32(1.0), "mass": jnp.float32(1.0)}, "cart", 50, RULES, KNOWN)
+    return Simulator({"force": np.float32(1.0), "mass": np.float32(1.0)}, "cart", 50, RULES, KNOWN)
 
 
 sbmrl.register(sbmrl.WorldRow("cart", "a cart is pushed to the end of its track; optimum -14", "continuous", _cart))

@@ -4,7 +4,7 @@ python experiments/best_of.py gymnax:Acrobot-v1 --num-runs 8 --steps 4000000
 
 Each run is PAL whose model is the world itself, a policy gradient without a model. Printed are the means over 4,000
 starts of each run's mean policy and of uniform actions: what goes into the world's `known`, with n and steps beside it.
-A best of n is below the optimum, so a regret against it is one at least.
+The best of n is below the optimum but for chance, so a regret against it is one at least.
 """
 
 import argparse

@@ -118,6 +118,8 @@ __version__ = VERSION
 def __getattr__(name: str) -> object:
     if name not in _MODULES:
         raise AttributeError(f"module 'sbmrl' has no attribute '{name}'")
+    if name in ("register", "load_plugin"):
+        importlib.import_module("sbmrl.experiment.parts")  # what is there must be known before anything is added
     return getattr(importlib.import_module(_MODULES[name]), name)
 
 

@@ -26,6 +26,13 @@ LINE = "--scheme exact --learner evolution --num-seeds 2 --num-records 1 --leade
 TINY = LINE.split()
 
 
+@pytest.mark.parametrize("how", ["sbmrl.load_plugin(path)", "runpy.run_path(path)"])
+def test_a_program_may_begin_by_registering(how):
+    """sbmrl's own parts are there before the first of one's own, whatever was imported before."""
+    program = f"import runpy, sys, sbmrl\npath = sys.argv[1]\n{how}\nassert sbmrl.preset(env='cart').env == 'cart'"
+    subprocess.run([sys.executable, "-c", program, str(EXAMPLES / "world.py")], check=True, timeout=120)
+
+
 @pytest.fixture(autouse=True)
 def forgetful(monkeypatch):
     """What a test registers is forgotten behind it, as if every test were a process of its own."""

@@ -12,7 +12,7 @@ from sbmrl.core import registry
 from sbmrl.core.options import require_count
 from sbmrl.core.parts import GameKind
 from sbmrl.errors import InputError, raises, require
-from sbmrl.games.continuous.simulator import Box, Discrete, Known, Rules, Simulator
+from sbmrl.games.continuous.simulator import Box, Chart, Discrete, Known, Rules, Simulator
 
 _FUNCTIONS = ("start", "step", "reward", "terminated", "project")
 
@@ -48,6 +48,8 @@ def check_static(simulator: Simulator, where: str) -> None:
     except TypeError as error:
         told = "must hold tuples of numbers and functions only, so that two can be compared"
         raise InputError(f"{where}rules: {told}; it {raises(error)}") from error
+    if rules.chart is not None:
+        _check_chart(rules.chart, f"{where}rules.chart")
     if known is not None:
         _check_known(known, f"{where}known")
 
@@ -68,6 +70,22 @@ def _check_ranges(ranges: Any, where: str) -> None:
     for each in ranges:
         proper = isinstance(each, tuple) and len(each) == 3 and _is_number(each[1]) and _is_number(each[2])
         require(proper and 0 < each[1] < each[2], where, "must be (name, low, high) with 0 < low < high", each)
+    names = [name for name, _, _ in ranges]
+    require(len(set(names)) == len(names), where, "must have each name once", names)
+
+
+def _check_chart(chart: Any, where: str) -> None:
+    require(isinstance(chart, Chart), where, "must be a Chart or None", type(chart).__name__)
+    low, high = chart.low, chart.high
+    sizes = {len(side) if isinstance(side, tuple) else 0 for side in (low, high, chart.wraps)}
+    allowed = "must have one to three coordinates, as many in low, high and wraps"
+    require(sizes <= {1, 2, 3} and len(sizes) == 1, where, allowed, (low, high, chart.wraps))
+    proper = all(_is_number(least) and _is_number(most) and least < most for least, most in zip(low, high, strict=True))
+    require(proper, where, "must have numbers with low < high", (low, high))
+    for name in ("observe", "state_of"):
+        require(callable(getattr(chart, name)), f"{where}.{name}", "must be a function", getattr(chart, name))
+    named = len(chart.names) in (0, len(low))
+    require(named, f"{where}.names", f"must be {len(low)} names, or none", chart.names)
 
 
 def _check_known(known: Any, where: str) -> None:
@@ -123,6 +141,10 @@ def _check_shapes(simulator: Simulator, where: str) -> None:
     )
     for name, arguments, needed in returned:
         _check_returned(getattr(rules, name), arguments, needed, f"{where}.{name}")
+    if rules.chart is not None:
+        state = jax.ShapeDtypeStruct((len(rules.chart.low),), real)
+        _check_returned(rules.chart.observe, (state,), seen, f"{where}.chart.observe")
+        _check_returned(rules.chart.state_of, (seen,), state, f"{where}.chart.state_of")
 
 
 def _check_returned(

@@ -65,7 +65,7 @@ class ModelFamily(NamedTuple):
             policies, and the reward (key, model of one member) -> `[]` is what is wanted beside the fit, if anything
             is. The info holds `[M]` numbers: `num_epochs`, `training_loss`
             and `holdout_loss` of the fit, and `loss_on_new`, that on the newest n transitions *before* it. The last two
-            are means of squared normalised errors, whatever was lowered.
+            are means of squared normalised errors, whatever was lowered; of several replays with their weights.
     """
 
     init: Callable[[jax.Array], ModelState]

@@ -22,7 +22,7 @@ from sbmrl.games.continuous.replay import Replay, draw, is_filled, num_training_
 
 _LEAST_GAIN = 0.01  # by how much of the best loss a loss must be lower to count as better (mbrl-lib)
 
-_BONUS_TAG = 0x626F6E
+_BONUS_TAG = 0x626F6E  # far behind the numbers of sources
 
 Rows = Any  # a pytree of `[n, ...]`: transitions as a model trains on them
 Bonus = Callable[[jax.Array, Params], jax.Array]

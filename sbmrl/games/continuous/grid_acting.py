@@ -41,11 +41,12 @@ class GridActing(Acting):
         return self.mode(observation, time)
 
     def mode(self, observation: jax.Array, time: jax.typing.ArrayLike) -> jax.Array:
-        """As `Acting.mode`."""
+        """As `Acting.mode`, of episodes that are all at the same `time`."""
         act = greedy(self.simulator, self.solution, _dynamics(self.simulator, self.model))
         batch, size = observation.shape[:-1], observation.shape[-1]
-        times = jnp.broadcast_to(time, batch).reshape(-1)
-        action = jax.vmap(lambda seen, time: act(jax.random.key(0), seen, time))(observation.reshape(-1, size), times)
+        # Episodes that are played side by side are equally far, so the values of that time are looked up once for all.
+        now = jnp.max(jnp.asarray(time))
+        action = jax.vmap(lambda seen: act(jax.random.key(0), seen, now))(observation.reshape(-1, size))
         answer = _as_answer(self.simulator, action)
         return answer.reshape(*batch, *answer.shape[1:])
 
@@ -54,7 +55,7 @@ def grid_response(simulator: Simulator, options: GridOptions) -> Callable[[Model
     """(model of one member) -> the policy that is optimal in it.
 
     Raises:
-        InputError: the world has no chart.
+        InputError: the world has no chart, or a grid cannot be of this size.
     """
     num_actions = options.num_actions if isinstance(simulator.rules.actions, Box) else None
     resolution = (options.num_points,) * len(chart_of(simulator).low)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-import jax.numpy as jnp
+import numpy as np
 
 from sbmrl.core import registry
 from sbmrl.core.displays import GameDisplay
@@ -35,7 +35,14 @@ def _world_of_fields(path: Path) -> Simulator:
     fields = read_fields(path, "a simulated world", ("name", "physics"), ())
     require(isinstance(fields["physics"], dict), f"{path}: physics", "must be numbers by name", fields["physics"])
     world = registry.make_world(CONTINUOUS, str(fields["name"]))
-    return world.replace(physics={name: jnp.float32(value) for name, value in fields["physics"].items()})
+    kept = fields["physics"]
+    allowed = f"must have {', '.join(world.physics) or 'nothing'}"
+    require(set(kept) == set(world.physics), f"{path}: physics", allowed, ", ".join(kept) or "nothing")
+    numbers = {name: value for name, value in kept.items() if isinstance(value, int | float)}
+    require(len(numbers) == len(kept), f"{path}: physics", "must be numbers", kept)
+    world = world.replace(physics={name: np.float32(value) for name, value in numbers.items()})
+    check_simulator(world, f"{path}: ")
+    return world
 
 
 def _make_game(world: Simulator, formulation: Formulation, options: ContinuousOptions) -> Game:
@@ -71,8 +78,6 @@ def _check_practical(composition: Composition) -> None:
     scheme, row = composition.experiment.scheme, composition.row
     inner = composition.scheme is INNER_OUTER
     require(inner, "scheme", "must be inner_outer where data=aggregated", composition.scheme.name)
-    allowed = "must be 0 in a simulated world, whose players are not looked through"
-    require(scheme.unroll == 0, "unroll", allowed, scheme.unroll)
     leads = "leader", composition.leader, composition.experiment.leader
     sides = {row.leader: leads, row.follower: ("follower", composition.follower, scheme.follower)}
     where, learner, _ = sides["model"]
@@ -120,6 +125,7 @@ def _unused(composition: Composition) -> dict[str, str]:
         fields = ("initial_log_standard_deviation", "min_log_standard_deviation")
         told = "where actions are numbered, whose distribution has no spread"
         found |= {f"{side}.{name}": told for side in ("leader", "follower") for name in fields}
+        found |= {"initial_noise": told, "follower.num_actions": told}
     practical = composition.experiment.game.data == "aggregated"
     if composition.row.leader == "policy" or not (practical and "model_return" in composition.formulation.leader_wants):
         side = "leader" if composition.row.leader == "model" else "follower"

@@ -128,6 +128,10 @@ def where_visited(chart: Chart, error: np.ndarray, visited: np.ndarray) -> tuple
     nearest = np.rint((visited - low) / (high - low) * (len(error) - 1)).astype(int)
     inside = np.zeros(error.shape, bool)
     inside[tuple(nearest[:, : error.ndim].T)] = True
+    for axis, wraps in enumerate(chart.wraps[: error.ndim]):
+        if wraps:  # both ends are one place
+            ends = np.moveaxis(inside, axis, 0)
+            ends[0] = ends[-1] = ends[0] | ends[-1]
 
     def over(places: np.ndarray) -> float:
         return float(np.sqrt(np.mean(error[places] ** 2))) if places.any() else float("nan")

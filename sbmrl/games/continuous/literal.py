@@ -2,9 +2,9 @@
 
     ℓ(M̂, μ_M^π),   J(π, M̂),   J(π, M):   means over N starts that are the same for all, π by its mean actions
 
-Nothing is kept, so this is the game that can fool itself, and not the practical one (`game.py`). The model is a setting
-of the world's physics, a leader of a few numbers: it answers one query, "what are they?", by their logarithms. A
-follower hears them, scaled to −1..1 over the ranges of the world's rules.
+Nothing is kept, so this is the game that can fool itself, and not the practical one (`practical.py`). The model is a
+setting of the world's physics, a leader of a few numbers: it answers one query, "what are they?", by their logarithms.
+A follower hears them, scaled to −1..1 over the ranges of the world's rules.
 """
 
 from collections.abc import Callable
@@ -25,6 +25,7 @@ from sbmrl.games.continuous.physics import PhysicsModel, model_of, require_range
 from sbmrl.games.continuous.replay import Transitions, action_size, decode_action, empty, write
 from sbmrl.games.continuous.simulator import Box, Simulator, random_physics
 
+_JUDGE = GridOptions(num_points=121, num_actions=17)  # twice as fine as what usually answers
 Respond = Callable[[jax.Array, Profile], Strategy]
 
 
@@ -105,7 +106,8 @@ def literal_game(simulator: Simulator, formulation: Formulation, options: Contin
     """The game on `simulator` in which a model is judged on the data of its own policy.
 
     Raises:
-        InputError: the model leads in a world without physics.
+        InputError: the model leads in a world without physics; a best response on a grid is asked for, and the world
+            has no chart.
     """
     if formulation.leader == "model":
         require_ranges(simulator)
@@ -121,7 +123,7 @@ def literal_game(simulator: Simulator, formulation: Formulation, options: Contin
         return 2 * (seats["model"].rows(model)[0] - low) / (high - low) - 1
 
     def loss(model: PhysicsModel, transitions: Transitions, valid: jax.Array) -> jax.Array:
-        # Against what the world does without its noise, or a leader would be paid for steering to quiet places.
+        # Against what the world does with the same noise, or a leader would be paid for steering to quiet places.
         action = decode_action(rules.actions, transitions.action)
         step = jax.vmap(rules.step, (None, None, 0, 0))
         following = step(jax.random.key(0), simulator.physics, transitions.observation, action)
@@ -141,9 +143,9 @@ def literal_game(simulator: Simulator, formulation: Formulation, options: Contin
 
     def regret(profile: Profile) -> jax.Array:
         """What the best policy on a grid earns more in the model, where the world has a chart."""
-        if rules.chart is None:
+        if policy_leads or rules.chart is None:
             return jnp.array(jnp.nan)
-        best, model = grid_response(simulator, GridOptions()), profile["model"]
+        best, model = grid_response(simulator, _JUDGE), profile["model"]
         return in_model(best(model), model) - in_model(profile["policy"], model)
 
     def random_model(key: jax.Array) -> PhysicsModel:
@@ -165,6 +167,9 @@ def literal_game(simulator: Simulator, formulation: Formulation, options: Contin
         return Losses(own_loss(profile), wide_loss(profile), jnp.array(jnp.nan))
 
     policy_leads = formulation.leader == "policy"
+    unknown = frozenset({"real_steps", "follower_gap_random"})
+    if policy_leads or rules.chart is None:
+        unknown |= {"follower_gap", "follower_gap_true"}
     return Game(
         simulator,
         simulator.horizon,
@@ -188,7 +193,9 @@ def literal_game(simulator: Simulator, formulation: Formulation, options: Contin
                 "truth": lambda key: seats["model"].rows(truth),
             },
         },
-        measures=lambda formulation: make_measures(simulator, options, losses, regret, None if policy_leads else truth),
+        measures=lambda formulation: make_measures(
+            simulator, options, losses, unknown, regret, None if policy_leads else truth
+        ),
         best_response=best_response,
         problem=leader_problem if policy_leads else None,
     )

@@ -1,7 +1,8 @@
 """What is measured in a simulated world: a policy from starts that are the same for all, a model on two sets of data.
 
-Own loss is the model's on the newest transitions, wide loss on transitions of a fixed set that no policy has chosen.
-Both are mean squared errors of normalised differences, in the model's own units, so wide and own can be compared.
+Own loss is the model's on the newest transitions, or in the literal game on the episodes that it is judged by, wide
+loss on transitions of a fixed set that no policy has chosen. Both are mean squared errors of normalised differences, in
+the model's own units, so wide and own can be compared.
 """
 
 from collections.abc import Callable
@@ -32,7 +33,6 @@ SMALL_LOSS = 0.05  # of normalised differences: about 95 % of what varies is exp
 LARGE_LOSS = 0.5  # about half of what varies is not explained
 NUM_NEW = 200  # transitions of a model's own loss
 _NUM_WIDE = 16  # episodes of random actions that a wide loss is measured on
-_UNKNOWN = frozenset({"real_steps", "follower_gap", "follower_gap_random", "follower_gap_true"})
 
 
 class Losses(NamedTuple):
@@ -75,6 +75,7 @@ def make_measures(
     simulator: Simulator,
     options: ContinuousOptions,
     losses: Callable[[Profile], Losses],
+    not_known: frozenset[str],
     regret: Callable[[Profile], jax.Array] = lambda profile: jnp.array(jnp.nan),
     right: Strategy | None = None,
 ) -> Measures:
@@ -84,6 +85,7 @@ def make_measures(
         simulator: the true world.
         options: how many starts, and how a model is played.
         losses: (profile) -> of its model.
+        not_known: names of metrics that nobody knows in this game, and that are NaN.
         regret: (evaluated profile) -> `[]` the policy's regret in its model; NaN where nobody knows.
         right: the strategy that a leader should play, where the follower can be asked for its answer to it.
     """
@@ -120,4 +122,4 @@ def make_measures(
     def sampled_returns(key: jax.Array, profile: Profile, num_episodes: int) -> jax.Array:
         return play(key, world, simulator, meant(profile["policy"]), num_episodes).returns
 
-    return Measures(measure, follower, at_the_end, sampled_returns, _UNKNOWN)
+    return Measures(measure, follower, at_the_end, sampled_returns, not_known)

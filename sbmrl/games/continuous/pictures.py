@@ -168,9 +168,9 @@ def _against_samples(name: str, world: str, entries: Sequence[Entry]) -> Drawing
         for row, entry in zip(several, shown, strict=True):
             curves = read_curves(at_point(entry.cell.curves(), entry.point), entry.finite)
             _sample_row(row, curves, float(entry.finite["optimal_return"][0]))
-        for axes, title in zip(several[-1], ("return in the world", "loss", "return"), strict=True):
-            axes.set_xlabel("real samples")
-            for panel in several[:, list(several[-1]).index(axes)]:
+        for column, title in zip(several.T, ("return in the world", "loss", "return"), strict=True):
+            column[-1].set_xlabel("real samples")
+            for panel in column:
                 panel.set_ylabel(title)
         _legend(figure, _LINES)
     note = (

@@ -21,6 +21,9 @@ from sbmrl.games.continuous.simulator import Box, Simulator
 WANTED = ("model_return", "real_return", "data_fit", "random_fit")
 
 
+_UNKNOWN = frozenset({"follower_gap", "follower_gap_random", "follower_gap_true"})
+
+
 def _collector(simulator: Simulator, formulation: Formulation, options: ContinuousOptions) -> Collector:
     """All transitions so far, "data", and the first by themselves, "random", where somebody wants to fit them."""
     rules, world = simulator.rules, real_environment(simulator)
@@ -82,7 +85,7 @@ def practical_game(simulator: Simulator, formulation: Formulation, options: Cont
         describe=dict.fromkeys(both, lambda strategy: jnp.zeros(0)),
         played=dict.fromkeys(both, lambda strategy: strategy),
         starts={role: {} for role in both},
-        measures=lambda formulation: make_measures(simulator, options, losses),
+        measures=lambda formulation: make_measures(simulator, options, losses, _UNKNOWN),
         collector=_collector(simulator, formulation, options),
         problem=problem,
     )

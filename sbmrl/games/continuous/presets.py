@@ -122,9 +122,8 @@ def _practical(choice: Choice) -> Experiment:
 def _practical_game(choice: Choice, sizes: _Sizes) -> Experiment:
     """A practical game of the given sizes, whoever leads."""
     if choice.scheme not in (None, INNER_OUTER):
-        raise InputError(
-            f"scheme: must be inner_outer in the practical game; --preset literal has {choice.scheme.name}"
-        )
+        name = choice.scheme.name
+        raise InputError(f"scheme: must be inner_outer in the practical game, got {name}; --preset literal has others")
     simulator, rounds = outline_of(choice.kind, choice.env), sizes.num_iterations
     policy = _policy_in(simulator, sizes.policy)
     model = dataclasses.replace(sizes.model, num_updates=rounds)
@@ -172,6 +171,8 @@ def _literal(choice: Choice) -> Experiment:
         EVOLUTION.name: _SEARCH,
     }
     leader = known.get(learner.name) or registry.defaults_of(learner, choice.preset)
+    if policy_leads and scheme is not EXACT:
+        raise InputError(f"scheme: must be exact for {choice.row.name} in the literal game, got {scheme.name}")
     choice = choice._replace(scheme=scheme, learner=learner)
     followers = {
         CONTEXTUAL.name: lambda: ContextualOptions(

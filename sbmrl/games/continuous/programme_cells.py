@@ -37,8 +37,8 @@ def cells(recipe: Recipe, env: str | None = None) -> Sequence[ProgrammeCell]:
         ("mal", "one timid episode to begin with"): mal.replace(**narrow),
         ("mal_random_noise", "half of the weight"): recipe("mal_random_noise").replace(alpha=0.5),
         **{("mal_agent_reward", told): paid.replace(alpha=alpha) for told, alpha in _ALPHAS.items()},
-        ("pal", "the true world as its model, natural policy gradient"): in_the_world(pal, _natural(pal.leader)),
-        ("pal", "the true world as its model, PPO"): in_the_world(pal, _proximal(pal.leader)),
+        ("pal", "the true world as its model, natural policy gradient"): _in_the_world(pal, _natural(pal.leader)),
+        ("pal", "the true world as its model, PPO"): _in_the_world(pal, _proximal(pal.leader)),
         ("pal", "3 steps of the policy"): with_repeats(3),
         ("pal", "25 steps of the policy"): with_repeats(25),
         ("pal", "one member"): pal.replace(follower__num_members=1),
@@ -56,7 +56,7 @@ def _name(row: str, told: str) -> str:
     return "-".join([row, *told.replace(",", "").split()])
 
 
-def in_the_world(pal: Experiment, leader: PPOOptions | NaturalPolicyGradientOptions) -> Experiment:
+def _in_the_world(pal: Experiment, leader: PPOOptions | NaturalPolicyGradientOptions) -> Experiment:
     """PAL whose model is right wherever its policy goes: a policy gradient in the true world, without a model."""
     options = type(pal.game)(context=pal.game.context, data="own", num_test_episodes=pal.game.num_test_episodes)
     return dataclasses.replace(pal, game=options, scheme=ExactOptions(TruthOptions()), leader=leader)

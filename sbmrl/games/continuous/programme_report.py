@@ -13,6 +13,7 @@ from sbmrl.display.plotting import STYLE, Drawing, clean, new_figure, render
 from sbmrl.display.results import Cell, Run
 from sbmrl.display.statistics import mean_interval
 from sbmrl.display.tables import bounds_of, markdown_table, with_interval
+from sbmrl.errors import require
 from sbmrl.games.continuous.programme_cells import CHANGED
 from sbmrl.games.continuous.sample_curves import TOLD_OF_RETURNS, draw_returns, quartiles, read_curves
 from sbmrl.games.continuous.simulator import Simulator, known_returns
@@ -100,11 +101,15 @@ def figure(rows: Sequence[Mapping[str, Any]], world: Simulator) -> Drawing:
 
 
 def write(run: Run, out: Path) -> list[Path]:
-    """continuous.json, .md, .svg and .png in `out`; returns their paths.
+    """continuous.json, .md, .svg and .png in `out`; returns their paths. Cells without a seed that is finite are named.
 
     Raises:
-        InputError: a file is damaged.
+        InputError: a file is damaged, or no cell has a finite seed.
     """
-    cells = list(run.cells.values())
-    rows = [_judged(cell) for cell in cells]
-    return write_findings(out, {"rows": rows}, to_markdown(rows), figure(rows, cells[0].world))
+    kept = {name: cell for name, cell in run.cells.items() if cell.results()["finite"].any()}
+    lost = [name for name in run.cells if name not in kept]
+    require(bool(kept), "reproduce continuous", "must have a seed that did not diverge", "none")
+    rows = [_judged(cell) for cell in kept.values()]
+    told = f"\nAll seeds diverged: {', '.join(lost)}.\n" if lost else ""
+    world = next(iter(kept.values())).world
+    return write_findings(out, {"rows": rows, "diverged": lost}, to_markdown(rows) + told, figure(rows, world))

@@ -13,9 +13,11 @@ from sbmrl.core.experiment import compose
 from sbmrl.experiment.checks import check
 from sbmrl.experiment.solver import make_game
 from sbmrl.games.continuous.catalogue import make_simulator
+from sbmrl.games.continuous.episodes import as_action
 from sbmrl.games.continuous.grid_acting import GridOptions, grid_response
 from sbmrl.games.continuous.measures import LARGE_LOSS, SMALL_LOSS
 from sbmrl.games.continuous.physics import model_of
+from sbmrl.games.continuous.simulator import Box
 
 WORLD = "corridor"
 FOLLOWER = {"num_environments": 8, "actor_hidden": (8,), "critic_hidden": (8,), "value_minibatch_size": 40}
@@ -99,13 +101,16 @@ def test_a_follower_is_told_the_numbers_on_the_scale_of_their_ranges():
 
 
 def test_the_best_response_on_a_grid_speaks_as_a_network_does():
-    """Half-widths around the middle: a range that is not around 0 tells the two apart."""
-    simulator = make_simulator("gymnax:Pendulum-v1")
-    policy = grid_response(simulator, GridOptions(num_points=5, num_actions=3))(model_of(simulator))
-    answers = policy.mode(jnp.array([[1.0, 0.0, 8.0], [1.0, 0.0, -8.0]]), jnp.array([0, 0]))
-    assert set(np.unique(answers)) <= {-1.0, 0.0, 1.0}
-    assert answers.shape == (2, 1)
-    np.testing.assert_array_equal(policy.sample(jax.random.key(0), jnp.array([1.0, 0.0, 8.0]), 0), answers[0])
+    """Half-widths around the middle, here 2 ± 2: what pays most is the action 4, then 0, an answer of 1, then −1."""
+    world = make_simulator(WORLD)
+    for best, answer in ((4.0, 1.0), (0.0, -1.0), (2.0, 0.0)):
+        paid = lambda physics, seen, action, following, best=best: -jnp.abs(action[0] - best)  # noqa: E731
+        own = world.replace(rules=world.rules._replace(actions=Box((0.0,), (4.0,)), reward=paid))
+        policy = grid_response(own, GridOptions(num_points=5, num_actions=5))(model_of(own))
+        seen = jnp.array([[-0.5], [0.25]])
+        np.testing.assert_array_equal(policy.mode(seen, jnp.array([3, 3])), jnp.full((2, 1), answer))
+        np.testing.assert_array_equal(policy.sample(jax.random.key(0), seen[0], 3), [answer])
+        np.testing.assert_array_equal(as_action(own, policy.mode(seen, 3)), jnp.full((2, 1), best))
 
 
 @pytest.mark.parametrize(

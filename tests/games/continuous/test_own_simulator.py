@@ -19,7 +19,7 @@ from sbmrl.experiment.solver import world_of
 from sbmrl.games.continuous.catalogue import WORLDS
 from sbmrl.games.continuous.checks import check_simulator
 from sbmrl.games.continuous.simulator import Box, Discrete, Known, rollout_returns
-from sbmrl.games.continuous.worlds.pendulum import pendulum
+from sbmrl.games.continuous.worlds.pendulum import CHART, pendulum
 
 pytestmark = pytest.mark.xdist_group("plugins")
 
@@ -86,6 +86,16 @@ BAD = [
     (changed(actions=Discrete(1)), "env: own: rules.actions.num: must be a whole number of at least 2, got 1"),
     (changed(ranges=[("mass", 0.5, 2.0)]), "env: own: rules.ranges: must be a tuple"),
     (changed(ranges=(("mass", -1.0, 2.0),)), r"env: own: rules.ranges: must be \(name, low, high\) with 0 < low"),
+    (changed(ranges=(("mass", 0.5, 2.0),) * 2), "env: own: rules.ranges: must have each name once"),
+    (changed(chart="x"), "env: own: rules.chart: must be a Chart or None, got str"),
+    (changed(chart=CHART._replace(wraps=(True,))), "rules.chart: must have one to three coordinates"),
+    (changed(chart=CHART._replace(high=CHART.low)), "rules.chart: must have numbers with low < high"),
+    (changed(chart=CHART._replace(observe=None)), "rules.chart.observe: must be a function, got None"),
+    (changed(chart=CHART._replace(names=("angle",))), "rules.chart.names: must be 2 names, or none"),
+    (
+        changed(chart=CHART._replace(state_of=lambda seen: seen)),
+        r"chart.state_of: must return \[2\] float32, got \[3\]",
+    ),
     (changed(chart=[1]), "env: own: rules: must hold tuples of numbers and functions only"),
     (changed(physics={"mass": "heavy"}), "env: own: its shape raises TypeError"),
     # what is seen when it is made

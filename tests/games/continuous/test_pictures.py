@@ -83,7 +83,8 @@ def test_the_error_is_told_where_the_policy_goes_and_elsewhere():
     chart = Chart((0.0, 0.0), (2.0, 2.0), (False, True), jnp.asarray, jnp.asarray)
     error = np.array([[3.0, 1.0, 1.0], [1.0, 4.0, 1.0], [1.0, 1.0, 1.0]])
     visited = np.array([[0.1, 0.0], [1.2, 0.8], [0.9, 1.0], [0.0, 0.4]])
-    assert where_visited(chart, error, visited) == pytest.approx((np.sqrt(12.5), 1.0))
+    # Three and four are near what is visited, and so is the other end of the first row, which is the same place.
+    assert where_visited(chart, error, visited) == pytest.approx((np.sqrt((9 + 16 + 1) / 3), 1.0))
     here, elsewhere = where_visited(chart, error, visited[:0])
     assert np.isnan(here)
     assert elsewhere == pytest.approx(np.sqrt((error**2).mean()))

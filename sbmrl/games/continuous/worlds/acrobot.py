@@ -96,7 +96,7 @@ def _project(observation: jax.Array) -> jax.Array:
     return jnp.stack([*on_circle(cosine_1, sine_1), *on_circle(cosine_2, sine_2), *speeds])
 
 
-KNOWN = Known(-65.409, -498.886, "best of 8 policy gradient runs of 4,000,000 steps")  # experiments/best_of.py
+KNOWN = Known(-65.409, -498.886, "by the best of 8 policy gradient runs of 4,000,000 steps")  # experiments/best_of.py
 RULES = Rules(_start, _step, _reward, _terminated, _project, 6, ACTIONS, RANGES)
 
 

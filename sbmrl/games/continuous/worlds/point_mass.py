@@ -56,7 +56,7 @@ def _project(observation: jax.Array) -> jax.Array:
     return jnp.concatenate([jnp.clip(place, -EDGE, EDGE), velocity, jnp.clip(goal, -1.0, 1.0)])
 
 
-KNOWN = Known(-7.544, -56.475, "best of 8 policy gradient runs of 4,000,000 steps")  # experiments/best_of.py
+KNOWN = Known(-7.544, -56.475, "by the best of 8 policy gradient runs of 4,000,000 steps")  # experiments/best_of.py
 RULES = Rules(_start, _step, _reward, never, _project, 6, ACTIONS, RANGES)
 
 

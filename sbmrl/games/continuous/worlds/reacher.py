@@ -52,7 +52,7 @@ def _project(observation: jax.Array) -> jax.Array:
     return jnp.concatenate([*on_circle(cosines, sines), speeds, jnp.clip(goal, -FARTHEST, FARTHEST)])
 
 
-KNOWN = Known(64.84, 15.515, "best of 8 policy gradient runs of 4,000,000 steps")  # experiments/best_of.py
+KNOWN = Known(64.84, 15.515, "by the best of 8 policy gradient runs of 4,000,000 steps")  # experiments/best_of.py
 RULES = Rules(_start, _step, _reward, never, _project, 8, ACTIONS, RANGES)
 
 
