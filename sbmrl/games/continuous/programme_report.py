@@ -7,9 +7,10 @@ from typing import Any
 import matplotlib
 import numpy as np
 import polars as pl
+from matplotlib.ticker import MaxNLocator
 
 from sbmrl.display.files import write_findings
-from sbmrl.display.plotting import STYLE, Drawing, clean, new_figure, render
+from sbmrl.display.plotting import STYLE, Drawing, clean, in_lines, new_figure, render
 from sbmrl.display.results import Cell, Run
 from sbmrl.display.statistics import mean_interval
 from sbmrl.display.tables import bounds_of, markdown_table, with_interval
@@ -86,15 +87,18 @@ def figure(rows: Sequence[Mapping[str, Any]], world: Simulator) -> Drawing:
     known = known_returns(world)
     columns = min(4, len(rows))
     with matplotlib.rc_context(STYLE):
-        drawn = new_figure(2.7 * columns + 0.6, 2.3 * -(-len(rows) // columns) + 0.6)
+        drawn = new_figure(2.7 * columns + 0.6, 2.4 * -(-len(rows) // columns) + 0.6)
         panels = np.ravel(drawn.subplots(-(-len(rows) // columns), columns, squeeze=False, sharey=True))
         for axes in panels[len(rows) :]:
             axes.axis("off")
         for axes, row in zip(panels, rows, strict=False):
             draw_returns(axes, row["real_steps"], row["middle"], row["mean"], known.optimal)
-            axes.set_title(f"{row['formulation']}, {row['changed']}" if row["changed"] else row["formulation"])
+            title = f"{row['formulation']}, {row['changed']}" if row["changed"] else row["formulation"]
+            axes.set_title(in_lines(title), fontsize=8)
+            axes.xaxis.set_major_formatter(lambda steps, place: f"{steps / 1000:g}")
+            axes.xaxis.set_major_locator(MaxNLocator(4))
             clean(axes)
-        drawn.supxlabel("real samples", fontsize=10)
+        drawn.supxlabel("thousands of real samples", fontsize=10)
         drawn.supylabel("return in the world", fontsize=10)
     note = f"{TOLD_OF_RETURNS} The optimum is known {known.judge}."
     return render("continuous", f"Return against real samples in {world.name}", note, drawn)
