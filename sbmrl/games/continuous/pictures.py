@@ -165,11 +165,13 @@ def _against_samples(name: str, world: str, entries: Sequence[Entry]) -> Drawing
     with matplotlib.rc_context(STYLE):
         share: Any = {"sharex": True, "sharey": "col"}
         figure, several = _rows([entry.label for entry in shown], columns=3, height=2.0, width=9.0, **share)
+        counted: list[bool] = []
         for row, entry in zip(several, shown, strict=True):
             curves = read_curves(at_point(entry.cell.curves(), entry.point), entry.finite)
+            counted.append(not np.isnan(curves.metrics["real_steps"]).any())
             _sample_row(row, curves, float(entry.finite["optimal_return"][0]))
         for column, title in zip(several.T, ("return in the world", "loss", "return"), strict=True):
-            column[-1].set_xlabel("real samples")
+            column[-1].set_xlabel("real samples" if all(counted) else "real samples, or the leader's steps")
             for panel in column:
                 panel.set_ylabel(title)
         _legend(figure, _LINES)
