@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from sbmrl.core import registry
@@ -61,7 +60,7 @@ class _Sizes(NamedTuple):
     num_repeats: int
     policy: NaturalPolicyGradientOptions
     model: EnsembleOptions
-    game: Mapping[str, Any]
+    game: dict[str, Any]
 
 
 def _small(choice: Choice) -> Experiment:
@@ -113,10 +112,13 @@ def _practical(choice: Choice) -> Experiment:
     policy_leads = choice.row.leader == "policy"
     named = "point_mass" if policy_leads and choice.env == "point_mass" else "pal" if policy_leads else "mal"
     initial, new, sizes = _PUBLISHED[named]
-    horizon = outline_of(choice.kind, choice.env).horizon
-    game = {"num_initial_episodes": math.ceil(initial / horizon), "num_new_episodes": math.ceil(new / horizon)}
+    simulator = outline_of(choice.kind, choice.env)
+    rounded = (math.ceil(samples / simulator.horizon) for samples in (initial, new))
+    game = sizes.game | dict(zip(("num_initial_episodes", "num_new_episodes"), rounded, strict=True))
+    if isinstance(simulator.rules.actions, Discrete):
+        game.pop("initial_noise", None)  # numbered actions have none
     policy = dataclasses.replace(sizes.policy, value_minibatch_size=sizes.policy.num_environments)
-    return _practical_game(choice, sizes._replace(policy=policy, game={**game, **sizes.game}))
+    return _practical_game(choice, sizes._replace(policy=policy, game=game))
 
 
 def _practical_game(choice: Choice, sizes: _Sizes) -> Experiment:
@@ -165,12 +167,16 @@ def _literal(choice: Choice) -> Experiment:
     policy_leads = choice.row.leader == "policy"
     learner = choice.learner or (NATURAL_POLICY_GRADIENT if policy_leads else EVOLUTION)
     scheme = choice.scheme or (EXACT if policy_leads else CONTEXTUAL)
-    known = {
-        NATURAL_POLICY_GRADIENT.name: dataclasses.replace(policy, total_steps=100 * sizes),
-        PPO.name: PPOOptions(total_steps=1_000_000, learning_rate=1e-3),
-        EVOLUTION.name: _SEARCH,
-    }
-    leader = known.get(learner.name) or registry.defaults_of(learner, choice.preset)
+    known: dict[str, Any] = {EVOLUTION.name: _SEARCH}
+    if policy_leads:
+        known = {
+            NATURAL_POLICY_GRADIENT.name: dataclasses.replace(policy, total_steps=100 * sizes),
+            PPO.name: PPOOptions(total_steps=1_000_000, learning_rate=1e-3),
+        }
+    if learner.name not in known:
+        allowed = " or ".join(known)
+        raise InputError(f"learner: must be {allowed} for the leader of {choice.row.name} in the literal game")
+    leader = known[learner.name]
     if policy_leads and scheme is not EXACT:
         raise InputError(f"scheme: must be exact for {choice.row.name} in the literal game, got {scheme.name}")
     choice = choice._replace(scheme=scheme, learner=learner)

@@ -160,7 +160,7 @@ def test_what_cannot_lead_or_answer_is_refused_from_python_too():
         ("mal --env corridor --scheme exact --follower.num-points 1", "follower.num_points: must be a whole number"),
         ("mal_agent_reward --env corridor --scheme inner_outer", "does not move the leader"),
         ("pessimistic_pal --env corridor", "pessimistic_pal"),
-        ("mal --env corridor --learner gradient", "leader: must learn by evolution as the model"),
+        ("mal --env corridor --learner gradient", "learner: must be evolution for the leader of mal"),
         ("mal --env corridor --data aggregated", "scheme: must be inner_outer where data=aggregated"),
     ],
 )
