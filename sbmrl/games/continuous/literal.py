@@ -15,7 +15,7 @@ import jax.numpy as jnp
 
 from sbmrl.core.environment import Environment
 from sbmrl.core.formulation import Formulation, Role
-from sbmrl.core.game import Acting, Earned, Game, Info, Payoff, Profile, Seat, Strategy, function_seat
+from sbmrl.core.game import Acting, Earned, Game, Info, Measures, Payoff, Profile, Seat, Strategy, function_seat
 from sbmrl.games.continuous.episodes import EpisodeState, Played, imagined_environment, meant, real_environment
 from sbmrl.games.continuous.grid_acting import GridOptions, grid_response
 from sbmrl.games.continuous.measures import Losses, evaluate, make_measures, wide_data
@@ -102,6 +102,78 @@ def _model_seat(simulator: Simulator, normaliser: Normaliser) -> Seat:
     )
 
 
+class _Judge(NamedTuple):
+    """What a profile is worth and how wrong its model is, `[]` each.
+
+    Attributes:
+        simulator: the true world.
+        num_episodes: starts, the same for all.
+        wide: transitions of random actions, and which of them were made.
+    """
+
+    simulator: Simulator
+    num_episodes: int
+    wide: tuple[Transitions, jax.Array]
+
+    def played(self, policy: Acting, environment: Environment) -> Played:
+        """Episodes of the mean policy."""
+        return evaluate(self.simulator, environment, meant(policy), self.num_episodes)
+
+    def in_world(self, policy: Acting) -> jax.Array:
+        """J(π, M)."""
+        return jnp.mean(self.played(policy, real_environment(self.simulator)).returns)
+
+    def in_model(self, policy: Acting, model: PhysicsModel) -> jax.Array:
+        """J(π, M̂)."""
+        return jnp.mean(self.played(policy, imagined_environment(self.simulator, model, "fixed")).returns)
+
+    def own_loss(self, profile: Profile) -> jax.Array:
+        """ℓ(M̂, μ_M^π)."""
+        own = self.played(profile["policy"], real_environment(self.simulator))
+        return self._loss(profile["model"], own.transitions, own.valid)
+
+    def wide_loss(self, profile: Profile) -> jax.Array:
+        """ℓ on the data of random actions."""
+        return self._loss(profile["model"], *self.wide)
+
+    def regret(self, profile: Profile) -> jax.Array:
+        """What the best policy on a grid earns more in the model."""
+        model = profile["model"]
+        best = grid_response(self.simulator, _JUDGE)(model)
+        return self.in_model(best, model) - self.in_model(profile["policy"], model)
+
+    def _loss(self, model: PhysicsModel, transitions: Transitions, valid: jax.Array) -> jax.Array:
+        # Against what the world does with the same noise, or a leader would be paid for steering to quiet places.
+        rules = self.simulator.rules
+        action = decode_action(rules.actions, transitions.action)
+        step = jax.vmap(rules.step, (None, None, 0, 0))
+        following = step(jax.random.key(0), self.simulator.physics, transitions.observation, action)
+        return jnp.mean(model.loss(rules, transitions._replace(next_observation=following), valid))
+
+
+def _payoffs(judge: _Judge) -> dict[str, Payoff]:
+    return {
+        "data_fit": Payoff(lambda profile: -judge.own_loss(profile), None, "data_fit"),
+        "random_fit": Payoff(lambda profile: -judge.wide_loss(profile), None, "random_fit"),
+        "model_return": Payoff(
+            lambda profile: judge.in_model(profile["policy"], profile["model"]), Play(1.0), "reward"
+        ),
+        "real_return": Payoff(lambda profile: judge.in_world(profile["policy"]), None, "real_return"),
+    }
+
+
+def _measures(judge: _Judge, options: ContinuousOptions, policy_leads: bool, truth: PhysicsModel) -> Measures:
+    """Nothing is collected, and the follower's regret is known where a policy follows in a world with a chart."""
+
+    def losses(profile: Profile) -> Losses:
+        return Losses(judge.own_loss(profile), judge.wide_loss(profile), jnp.array(jnp.nan))
+
+    not_known = frozenset({"real_steps", "follower_gap_random"})
+    if policy_leads or judge.simulator.rules.chart is None:
+        return make_measures(judge.simulator, options, losses, not_known | {"follower_gap", "follower_gap_true"})
+    return make_measures(judge.simulator, options, losses, not_known, judge.regret, truth)
+
+
 def literal_game(simulator: Simulator, formulation: Formulation, options: ContinuousOptions) -> Game:
     """The game on `simulator` in which a model is judged on the data of its own policy.
 
@@ -109,48 +181,21 @@ def literal_game(simulator: Simulator, formulation: Formulation, options: Contin
         InputError: the model leads in a world without physics; a best response on a grid is asked for, and the world
             has no chart.
     """
-    if formulation.leader == "model":
+    policy_leads = formulation.leader == "policy"
+    if not policy_leads:
         require_ranges(simulator)
-    rules, world = simulator.rules, real_environment(simulator)
     with jax.ensure_compile_time_eval():  # the same whatever is played
         normaliser = wide_normaliser(simulator)
-    wide = wide_data(simulator)
+    judge = _Judge(simulator, options.num_test_episodes, wide_data(simulator))
     seats = {"policy": _policy_seat(simulator), "model": _model_seat(simulator, normaliser)}
-    truth = model_of(simulator).replace(normaliser=normaliser)
+    rows, truth = seats["model"].rows, model_of(simulator).replace(normaliser=normaliser)
 
     def describe(model: PhysicsModel) -> jax.Array:
         low, high = _edges(simulator)
-        return 2 * (seats["model"].rows(model)[0] - low) / (high - low) - 1
-
-    def loss(model: PhysicsModel, transitions: Transitions, valid: jax.Array) -> jax.Array:
-        # Against what the world does with the same noise, or a leader would be paid for steering to quiet places.
-        action = decode_action(rules.actions, transitions.action)
-        step = jax.vmap(rules.step, (None, None, 0, 0))
-        following = step(jax.random.key(0), simulator.physics, transitions.observation, action)
-        return jnp.mean(model.loss(rules, transitions._replace(next_observation=following), valid))
-
-    def played(policy: Acting, environment: Environment) -> Played:
-        return evaluate(simulator, environment, meant(policy), options.num_test_episodes)
-
-    def in_model(policy: Acting, model: PhysicsModel) -> jax.Array:
-        return jnp.mean(played(policy, imagined_environment(simulator, model, "fixed")).returns)
-
-    def own_loss(profile: Profile) -> jax.Array:
-        return loss(profile["model"], *played(profile["policy"], world)[:2])
-
-    def wide_loss(profile: Profile) -> jax.Array:
-        return loss(profile["model"], *wide)
-
-    def regret(profile: Profile) -> jax.Array:
-        """What the best policy on a grid earns more in the model, where the world has a chart."""
-        if policy_leads or rules.chart is None:
-            return jnp.array(jnp.nan)
-        best, model = grid_response(simulator, _JUDGE), profile["model"]
-        return in_model(best(model), model) - in_model(profile["policy"], model)
+        return 2 * (rows(model)[0] - low) / (high - low) - 1
 
     def random_model(key: jax.Array) -> PhysicsModel:
-        drawn = random_physics(key, simulator).physics
-        return PhysicsModel({name: jnp.log(value)[None] for name, value in drawn.items()}, normaliser, 1)
+        return model_of(random_physics(key, simulator)).replace(normaliser=normaliser)
 
     def leader_problem(formulation: Formulation, role: Role) -> Callable[[Profile], Environment]:
         """A policy that leads plays in the model that answers it."""
@@ -163,39 +208,18 @@ def literal_game(simulator: Simulator, formulation: Formulation, options: Contin
             return lambda key, given: respond(given["model"])
         return lambda key, given: truth
 
-    def losses(profile: Profile) -> Losses:
-        return Losses(own_loss(profile), wide_loss(profile), jnp.array(jnp.nan))
-
-    policy_leads = formulation.leader == "policy"
-    unknown = frozenset({"real_steps", "follower_gap_random"})
-    if policy_leads or rules.chart is None:
-        unknown |= {"follower_gap", "follower_gap_true"}
+    starts = {"random": lambda key: rows(random_model(key)), "truth": lambda key: rows(truth)}
     return Game(
         simulator,
         simulator.horizon,
         seats=seats,
-        payoffs={
-            "data_fit": Payoff(lambda profile: -own_loss(profile), None, "data_fit"),
-            "random_fit": Payoff(lambda profile: -wide_loss(profile), None, "random_fit"),
-            "model_return": Payoff(lambda profile: in_model(profile["policy"], profile["model"]), Play(1.0), "reward"),
-            "real_return": Payoff(
-                lambda profile: jnp.mean(played(profile["policy"], world).returns), None, "real_return"
-            ),
-        },
+        payoffs=_payoffs(judge),
         priors={"policy": lambda key: None, "model": random_model},
         heard=dict.fromkeys(seats, lambda key, strategy: strategy),
         describe={"policy": lambda strategy: jnp.zeros(0), "model": describe},
         played=dict.fromkeys(seats, lambda strategy: strategy),
-        starts={
-            "policy": {},
-            "model": {
-                "random": lambda key: seats["model"].rows(random_model(key)),
-                "truth": lambda key: seats["model"].rows(truth),
-            },
-        },
-        measures=lambda formulation: make_measures(
-            simulator, options, losses, unknown, regret, None if policy_leads else truth
-        ),
+        starts={"policy": {}, "model": starts},
+        measures=lambda formulation: _measures(judge, options, policy_leads, truth),
         best_response=best_response,
         problem=leader_problem if policy_leads else None,
     )
