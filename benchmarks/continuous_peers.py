@@ -22,6 +22,7 @@ import contextlib
 import functools
 import json
 import math
+import resource
 import subprocess
 import sys
 import tempfile
@@ -93,7 +94,7 @@ FULL = Budget(pets_steps=2_000, steps={"ppo": 750_000, "sac": 10_000}, num_point
 QUICK = Budget(pets_steps=620, steps={"ppo": 30_000, "sac": 2_400}, num_points=3)
 
 
-def read_run(directory: Path) -> tuple[list[int], list[list[float]], Cost]:
+def read_run(directory: Path, processor_seconds: float) -> tuple[list[int], list[list[float]], Cost]:
     """Real steps, returns of every seed, and seconds, of what `sbmrl train` has left; records cost alike."""
     curves = pl.read_parquet(directory / "metrics.parquet").filter(pl.col("stage") == "play").sort("steps", "seed")
     real = curves.filter(pl.col("metric") == "real_steps").group_by("steps", maintain_order=True).first()
@@ -101,7 +102,11 @@ def read_run(directory: Path) -> tuple[list[int], list[list[float]], Cost]:
     seconds = json.loads((directory / "meta.json").read_text(encoding="utf-8"))["seconds"]
     points = returns["value"].to_list()
     until = [seconds["run"] * (number + 1) / len(points) for number in range(len(points))]
-    return [round(count) for count in real["value"]], points, Cost(seconds["compile"], seconds["run"], until)
+    return (
+        [round(count) for count in real["value"]],
+        points,
+        Cost(seconds["compile"], seconds["run"], until, processor_seconds),
+    )
 
 
 def train(formulation: str, num_seeds: int) -> dict[str, Any]:
@@ -110,13 +115,20 @@ def train(formulation: str, num_seeds: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
         line = ["train", formulation, "--env", ENV, "--num-seeds", str(num_seeds), "--no-report", "--out", str(out)]
-        began = time.perf_counter()
+        began, used = time.perf_counter(), processor_seconds_of_children()
         done = subprocess.run([sys.executable, "-m", "sbmrl", *line], capture_output=True, text=True, env=variables)
         wall = time.perf_counter() - began
         if done.returncode != 0:
             lines = done.stderr.strip().splitlines() or ["no message"]
             raise InputError(f"sbmrl: exit code {done.returncode}: {lines[-1]}")
-        return describe(*read_run(out)) | {"command": ["sbmrl", *line[:-2]], "wall_seconds": wall}
+        own = read_run(out, processor_seconds_of_children() - used)
+        return describe(*own) | {"command": ["sbmrl", *line[:-2]], "wall_seconds": wall}
+
+
+def processor_seconds_of_children() -> float:
+    """Of all processes that were started here and have ended, on all cores."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return children.ru_utime + children.ru_stime
 
 
 def measure_ours(formulation: str, num_seeds: int) -> dict[str, Any]:
@@ -138,10 +150,11 @@ def measure_model_free(python: Path, key: str, num_seeds: int, budget: Budget) -
     settings["steps_per_point"] = total // budget.num_points
     with contextlib.closing(start(NAMES[key], python, "peer_model_free.py", settings)) as worker:
         worker.ask("time")
-        run = worker.answer()["seconds"]
+        timed = worker.answer()
         worker.ask("learn")
         learned = worker.answer()
-    cost = Cost(worker.ready["compile_seconds"], run, even(learned["steps"], run))
+    until = even(learned["steps"], timed["seconds"])
+    cost = Cost(worker.ready["compile_seconds"], timed["seconds"], until, timed["processor_seconds"])
     return describe(learned["steps"], learned["returns"], cost) | {"settings": settings, "told": []} | worker.ready
 
 
@@ -160,7 +173,8 @@ def measure_pets(
     compiling = sum(answer["compile_seconds"] for answer in answers)
     whole = sum(answer["total_seconds"] for answer in answers)
     until = [sum(seconds) for seconds in zip(*(answer["seconds"] for answer in answers), strict=False)]
-    cost = Cost(compiling, whole - compiling, [seconds - compiling for seconds in until])
+    processor_seconds = sum(answer["processor_seconds"] for answer in answers)
+    cost = Cost(compiling, whole - compiling, [seconds - compiling for seconds in until], processor_seconds)
     levelled = [np.array(answer["returns"]) - above_average(answer["starts"]) for answer in answers]
     points = [list(point) for point in zip(*(own.tolist() for own in levelled), strict=False)]
     found = describe(answers[0]["steps"][: len(points)], points, cost)

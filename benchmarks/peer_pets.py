@@ -72,7 +72,7 @@ def learn(settings: Mapping[str, Any]) -> Answer:
     num_random, steps_per_fit = settings["num_random"], settings["steps_per_fit"]
     environment = Watched(gymnasium.make("Pendulum-v1"), num_random, settings["limit_seconds"])
     model = create_pets_state(environment, seed=settings["seed"])
-    environment.began = time.perf_counter()
+    environment.began, processor = time.perf_counter(), time.process_time()
     try:
         train_pets(
             environment,
@@ -105,6 +105,7 @@ def learn(settings: Mapping[str, Any]) -> Answer:
         "seconds": seconds,
         "compile_seconds": environment.ready - environment.began,
         "total_seconds": environment.stamps[-1] - environment.began,
+        "processor_seconds": time.process_time() - processor,
         "num_planned": len(took),
         "seconds_per_planned_step": statistics.median(planned) if planned else None,
         "seconds_of_steps_with_fit": fits,

@@ -28,6 +28,7 @@ def prepare(settings):
             "total_seconds": 40.0,
             "num_planned": 7,
             "seconds_per_planned_step": 2.0,
+            "processor_seconds": 70.0,
             "out_of_time": settings["limit_seconds"] is not None,
         }
     return {"notes": ["a note"]}, {"learn": learned}
@@ -38,7 +39,7 @@ serve(prepare)
 
 def method(returns, *, ours=False, cost=None):
     steps = [200 * (number + 1) for number in range(len(returns))]
-    cost = cost or Cost(4.0, 6.0, even(steps, 6.0))
+    cost = cost or Cost(4.0, 6.0, even(steps, 6.0), 12.0)
     return describe(steps, [[value - 10.0, value + 10.0] for value in returns], cost) | {"ours": ours, "told": []}
 
 
@@ -83,7 +84,12 @@ def test_a_method_is_at_the_goal_at_its_first_mean_above_it():
     found = method([-900.0, GOAL, -150.0, -400.0])
     assert found["mean"] == [-900.0, GOAL, -150.0, -400.0]
     assert found["standard_error"] == pytest.approx([10.0] * 4)
-    assert found["goal"] == {"real_steps": 600, "seconds_a_seed": 4.25, "seconds_a_seed_compiled": 2.25}
+    assert found["goal"] == {
+        "real_steps": 600,
+        "seconds_a_seed": 4.25,
+        "seconds_a_seed_compiled": 2.25,
+        "processor_seconds_a_seed": pytest.approx(6.0 * 4.25 / 5.0),
+    }
     assert (found["seconds_a_seed"], found["seconds_a_seed_compiled"]) == (5.0, 3.0)
     assert method([-900.0, GOAL])["goal"] is None
 
@@ -91,16 +97,17 @@ def test_a_method_is_at_the_goal_at_its_first_mean_above_it():
 def test_the_table_and_the_ratios():
     methods = {
         "ours": method([-150.0], ours=True),
-        "slow": method([-900.0, -150.0], cost=Cost(100.0, 300.0, [100.0, 300.0])),
+        "slow": method([-900.0, -150.0], cost=Cost(100.0, 300.0, [100.0, 300.0], 600.0)),
         "lost": method([-900.0, -800.0]),
     }
-    expected = "slow needs 2 times the real steps of ours, 40 times its seconds a seed (50 times compiled)."
+    expected = "slow needs 2 times the real steps of ours, 40 times its seconds a seed (50 times compiled) "
+    expected += "and 50 times its processor seconds."
     assert ratios(methods) == [expected]
     lines = table(methods | {"timed": {"steps": [], "told": ["A step takes 3 s."], "goal": None, "ours": False}}).split(
         "\n"
     )
-    assert lines[2] == "| ours | 2 | 200 | 5 (3) | -150.0 ± 10.0 at 200 | 5 (3) |"
-    assert lines[4] == "| lost | 2 | not reached | – | -800.0 ± 10.0 at 400 | 5 (3) |"
+    assert lines[2] == "| ours | 2 | 200 | 5 (3) | -150.0 ± 10.0 at 200 | 5 (3) | 6 |"
+    assert lines[4] == "| lost | 2 | not reached | – | -800.0 ± 10.0 at 400 | 5 (3) | 6 |"
     assert lines[5:] == ["", "- A step takes 3 s.", f"- {expected}", ""]
 
 
@@ -129,10 +136,10 @@ def test_what_a_run_has_left(tmp_path):
     frame = pl.DataFrame([*rows, ("pretrain", 10, 0, "exact_return", 7.0)], schema=columns, orient="row")
     frame.write_parquet(tmp_path / "metrics.parquet")
     (tmp_path / "meta.json").write_text(json.dumps({"seconds": {"compile": 9.0, "run": 4.0}}))
-    steps, returns, cost = read_run(tmp_path)
+    steps, returns, cost = read_run(tmp_path, 7.0)
     assert steps == [400, 800]
     assert returns == [[-500.0, -499.0], [-150.0, -149.0]]
-    assert cost == Cost(9.0, 4.0, [2.0, 4.0])
+    assert cost == Cost(9.0, 4.0, [2.0, 4.0], 7.0)
 
 
 @pytest.mark.usefixtures("coarse")
@@ -160,6 +167,7 @@ def test_seeds_of_pets_are_put_together(tmp_path, capsys):
     assert found["compile_seconds"] == 20.0
     assert found["seconds_a_seed"] == 40.0
     assert found["seconds_a_seed_compiled"] == 30.0
+    assert found["processor_seconds_a_seed"] == 70.0
     assert [len(answer["returns"]) for answer in found["raw"]] == [3, 2]
     assert found["settings"]["num_samples"] == 400
     assert found["told"][0].endswith(
