@@ -50,6 +50,8 @@ def check_static(simulator: Simulator, where: str) -> None:
         raise InputError(f"{where}rules: {told}; it {raises(error)}") from error
     if rules.chart is not None:
         _check_chart(rules.chart, f"{where}rules.chart")
+    if rules.predictable is not None:
+        _check_predictable(rules.predictable, rules.observation_size, f"{where}rules.predictable")
     if known is not None:
         _check_known(known, f"{where}known")
 
@@ -86,6 +88,12 @@ def _check_chart(chart: Any, where: str) -> None:
         require(callable(getattr(chart, name)), f"{where}.{name}", "must be a function", getattr(chart, name))
     named = len(chart.names) in (0, len(low))
     require(named, f"{where}.names", f"must be {len(low)} names, or none", chart.names)
+
+
+def _check_predictable(predictable: Any, size: int, where: str) -> None:
+    proper = isinstance(predictable, tuple) and all(type(one) is int and 0 <= one < size for one in predictable)
+    allowed = f"must be None, or a tuple of one or more different numbers from 0 to {size - 1}"
+    require(proper and len(set(predictable)) == len(predictable) > 0, where, allowed, predictable)
 
 
 def _check_known(known: Any, where: str) -> None:

@@ -106,10 +106,14 @@ class EnsembleModel(struct.PyTreeNode):
 
     def loss(self, rules: Rules, transitions: Transitions, valid: jax.Array) -> jax.Array:
         """As `Model.loss`."""
-        del rules
-        rows, errors = _rows(self.normaliser, transitions), _objective(self.network).errors
+        inputs, targets = _rows(self.normaliser, transitions)
+
+        def of_member(params: Params) -> jax.Array:
+            mean, _ = outputs_of(self.network, params, inputs)
+            return masked_mean(rules.judged((mean - targets) ** 2), valid)
+
         with jax.default_matmul_precision("float32"):
-            return jax.vmap(lambda params: masked_mean(errors(params, rows), valid))(self.params)
+            return jax.vmap(of_member)(self.params)
 
 
 def bounded(log_variance: jax.Array) -> jax.Array:

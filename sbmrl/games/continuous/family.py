@@ -28,7 +28,10 @@ class Model(Protocol):
         ...
 
     def loss(self, rules: Rules, transitions: Transitions, valid: jax.Array) -> jax.Array:
-        """`[M]`: mean squared error, in the model's own units, over those of `[n, ...]` that are `valid` `[n]`."""
+        """`[M]`: mean squared error, in the model's own units, over those of `[n, ...]` that are `valid` `[n]`.
+
+        Of the numbers seen, those that `rules` call predictable count.
+        """
         ...
 
 

@@ -65,10 +65,12 @@ class PhysicsModel(struct.PyTreeNode):
 
     def loss(self, rules: Rules, transitions: Transitions, valid: jax.Array) -> jax.Array:
         """As `Model.loss`."""
-        errors = _objective(rules, self.normaliser).errors
-        return jax.vmap(lambda own: masked_mean(errors(own, transitions), valid), axis_size=self.num_members)(
-            self.log_physics
-        )
+
+        def of_member(log_physics: Physics) -> jax.Array:
+            squares = _squared_errors(rules, self.normaliser, log_physics, transitions)
+            return masked_mean(rules.judged(squares), valid)
+
+        return jax.vmap(of_member, axis_size=self.num_members)(self.log_physics)
 
 
 def model_of(simulator: Simulator) -> PhysicsModel:
@@ -121,14 +123,19 @@ def make_physics_family(simulator: Simulator, options: PhysicsOptions) -> ModelF
     return ModelFamily(init, fit)
 
 
+def _squared_errors(rules: Rules, normaliser: Normaliser, log_physics: Physics, rows: Transitions) -> jax.Array:
+    """`[n, D]`: of one member's normalised differences."""
+    physics = jax.tree.map(jnp.exp, log_physics)
+    action = decode_action(rules.actions, rows.action)
+    # A world's noise, where it has any, is one draw: a loss of fresh draws could not be compared between epochs.
+    following = jax.vmap(rules.step, (None, None, 0, 0))(jax.random.key(0), physics, rows.observation, action)
+    predicted = targets_of(normaliser, rows._replace(next_observation=following))
+    return (predicted - targets_of(normaliser, rows)) ** 2
+
+
 def _objective(rules: Rules, normaliser: Normaliser) -> Objective:
     def errors(log_physics: Physics, rows: Transitions) -> jax.Array:
-        physics = jax.tree.map(jnp.exp, log_physics)
-        action = decode_action(rules.actions, rows.action)
-        # A world's noise, where it has any, is one draw: a loss of fresh draws could not be compared between epochs.
-        following = jax.vmap(rules.step, (None, None, 0, 0))(jax.random.key(0), physics, rows.observation, action)
-        predicted = targets_of(normaliser, rows._replace(next_observation=following))
-        return jnp.mean((predicted - targets_of(normaliser, rows)) ** 2, axis=-1)
+        return jnp.mean(_squared_errors(rules, normaliser, log_physics, rows), axis=-1)
 
     return Objective(errors, 0.0, errors)
 

@@ -72,6 +72,8 @@ class Rules(NamedTuple):
         actions: a box or a number of actions.
         ranges: (name, low, high) of every number of the physics, positive: a family of worlds around the true one.
         chart: the coordinates for a grid; None where there are more than three.
+        predictable: which of the D numbers a model is judged by; None is all. Numbers that are noise, and that nothing
+            depends on, would hide whether it is right about the others.
     """
 
     start: Callable[[jax.Array, Physics], jax.Array]
@@ -83,6 +85,11 @@ class Rules(NamedTuple):
     actions: Box | Discrete
     ranges: tuple[tuple[str, float, float], ...] = ()
     chart: Chart | None = None
+    predictable: tuple[int, ...] | None = None
+
+    def judged(self, errors: jax.Array) -> jax.Array:
+        """`[...]`: of errors `[..., D]` the mean over the numbers that a model is judged by."""
+        return jnp.mean(errors if self.predictable is None else errors[..., np.array(self.predictable)], axis=-1)
 
 
 class Known(NamedTuple):

@@ -15,9 +15,9 @@ from sbmrl.games.continuous.catalogue import make_simulator
 from sbmrl.games.continuous.ensemble import EnsembleModel, EnsembleOptions, Network, bounded, make_ensemble
 from sbmrl.games.continuous.family import LIMIT, make_possible
 from sbmrl.games.continuous.fitting import Fitted, FittingOptions, Objective, Source, fit_members, make_optimizer
-from sbmrl.games.continuous.normaliser import following_of, identity
+from sbmrl.games.continuous.normaliser import following_of, identity, statistics
 from sbmrl.games.continuous.physics import PhysicsModel, PhysicsOptions, make_physics_family, model_of
-from sbmrl.games.continuous.replay import Transitions, empty, encode_action, write
+from sbmrl.games.continuous.replay import Transitions, empty, encode_action, newest, write
 from sbmrl.games.continuous.simulator import Box, Rules, draw_starts, never
 
 LINEAR = jnp.array([[0.9, 0.2], [-0.1, 0.95]])
@@ -256,6 +256,31 @@ def test_predictions_are_clamped_counted_and_projected():
 
 
 NETWORK = Network((16,), "relu", "squared", 2)
+
+
+@pytest.mark.parametrize("family", ["ensemble", "physics"])
+def test_numbers_that_nobody_can_predict_do_not_count(family):
+    """In a corridor with noise a model is judged by the place: noise does not hide that it knows it, or does not."""
+    simulator, key = make_simulator("corridor_10"), jax.random.key(5)
+    rules = simulator.rules
+    states = draw_starts(key, simulator, 300).at[:, 0].set(jax.random.uniform(key, (300,), minval=-0.9, maxval=1.5))
+    replay = seen(key, rules, simulator.physics, 300, states)
+    if family == "physics":
+        model, blocked = (
+            model_of(simulator.replace(physics={"speed": jnp.float32(0.25), "wall": jnp.float32(wall)}))
+            for wall in (4.0, 1.0)
+        )
+        normaliser = statistics(replay, "absolute")
+        own, wrong = (one.replace(normaliser=normaliser) for one in (model, blocked))
+        assert float(own.loss(rules, *newest(replay, 300))[0]) < 1e-10
+        assert float(wrong.loss(rules, *newest(replay, 300))[0]) > 1.0
+    else:
+        learner = make_ensemble(rules, SMALL)
+        state, _ = learner.fit(key, learner.init(key), [(replay, 1.0)], 10, None)
+        every = rules._replace(predictable=None)
+        each = [state.model.loss(rules._replace(predictable=(one,)), *newest(replay, 300)) for one in range(10)]
+        close(state.model.loss(rules, *newest(replay, 300)), each[0])
+        close(state.model.loss(every, *newest(replay, 300)), sum(each) / 10, 1e-4)
 
 
 def test_frozen_dimensions_stay_where_they_are():

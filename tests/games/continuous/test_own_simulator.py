@@ -96,6 +96,13 @@ BAD = [
         changed(chart=CHART._replace(state_of=lambda seen: seen)),
         r"chart.state_of: must return \[2\] float32, got \[3\]",
     ),
+    (
+        changed(predictable="0"),
+        "rules.predictable: must be None, or a tuple of one or more different numbers from 0 to 2",
+    ),
+    (changed(predictable=()), "rules.predictable: must be None"),
+    (changed(predictable=(0, 0)), "rules.predictable: must be None"),
+    (changed(predictable=(3,)), r"rules.predictable: must be None.* got \(3,\)"),
     (changed(chart=[1]), "env: own: rules: must hold tuples of numbers and functions only"),
     (changed(physics={"mass": "heavy"}), "env: own: its shape raises TypeError"),
     # what is seen when it is made

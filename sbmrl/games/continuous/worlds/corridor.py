@@ -77,7 +77,7 @@ def make_corridor(size: int, name: str) -> Simulator:
     """The corridor seen as `size` numbers, all but the first of which are noise."""
     # Behind 2 nothing changes: one step back is still at the right end.
     chart = Chart((-1.0,), (2.0,), (False,), _Observe(size), _place, ("place",))
-    rules = Rules(_Start(size), _step, _reward, _terminated, _project, size, ACTIONS, RANGES, chart)
+    rules = Rules(_Start(size), _step, _reward, _terminated, _project, size, ACTIONS, RANGES, chart, (0,))
     return Simulator({"speed": np.float32(0.25), "wall": np.float32(4.0)}, name, HORIZON, rules, KNOWN)
 
 
