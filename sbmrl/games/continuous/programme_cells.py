@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from sbmrl.core.experiment import Experiment
 from sbmrl.core.parts import ProgrammeCell
 from sbmrl.games.continuous.options import TruthOptions
+from sbmrl.games.continuous.presets import ENV
 from sbmrl.learners.natural_policy_gradient import NaturalPolicyGradientOptions
 from sbmrl.learners.ppo import PPOOptions
 from sbmrl.schemes.exact import ExactOptions
@@ -21,31 +22,35 @@ _REAL_ENVIRONMENTS = 20  # those of a model are five times as many: there they c
 
 
 def cells(recipe: Recipe, env: str | None = None) -> Sequence[ProgrammeCell]:
-    """PAL and MAL as the preset has them, the repairs, learning in the world, then one thing changed at a time."""
-    del env  # the recipe has been told
-    pal, mal = recipe("pal"), recipe("mal")
+    """PAL and MAL as the preset has them, the repairs, learning in the world, then one thing changed at a time.
+
+    In another world than the programme's own, `env`, nothing is changed: what PAL owes to what is asked in one world.
+    """
+    own, pal, mal = env in (None, ENV), recipe("pal"), recipe("mal")
     steps, repeats = pal.leader.total_steps, pal.leader.num_repeats
 
     def with_repeats(number: int) -> Experiment:
         return pal.replace(leader__num_repeats=number, leader__total_steps=steps * number // repeats)
 
     paid = recipe("mal_agent_reward").replace(agent_reward="model")
-    narrow = {"num_initial_episodes": 1, "initial_noise": 0.1}
     found = {
         ("pal", ""): pal,
         ("mal", ""): mal,
-        ("mal", "one timid episode to begin with"): mal.replace(**narrow),
         ("mal_random_noise", "half of the weight"): recipe("mal_random_noise").replace(alpha=0.5),
         **{("mal_agent_reward", told): paid.replace(alpha=alpha) for told, alpha in _ALPHAS.items()},
         ("pal", "the true world as its model, natural policy gradient"): _in_the_world(pal, _natural(pal.leader)),
-        ("pal", "the true world as its model, PPO"): _in_the_world(pal, _proximal(pal.leader)),
-        ("pal", "3 steps of the policy"): with_repeats(3),
-        ("pal", "25 steps of the policy"): with_repeats(25),
-        ("pal", "one member"): pal.replace(follower__num_members=1),
-        ("pal", "one episode to begin with"): pal.replace(num_initial_episodes=1),
-        ("pal", "timid first actions"): pal.replace(initial_noise=0.1),
-        ("pal", "1,000 transitions kept"): pal.replace(buffer_size=1000),
+        ("pal", "the true world as its model, PPO"): _in_the_world(pal, _proximal(pal.leader, own)),
     }
+    if own:
+        found |= {
+            ("pal", "3 steps of the policy"): with_repeats(3),
+            ("pal", "25 steps of the policy"): with_repeats(25),
+            ("pal", "one member"): pal.replace(follower__num_members=1),
+            ("pal", "one episode to begin with"): pal.replace(num_initial_episodes=1),
+            ("pal", "timid first actions"): pal.replace(initial_noise=0.1),
+            ("pal", "1,000 transitions kept"): pal.replace(buffer_size=1000),
+            ("mal", "one timid episode to begin with"): mal.replace(num_initial_episodes=1, initial_noise=0.1),
+        }
     return [
         ProgrammeCell(_name(row, told), experiment, ((CHANGED, told),) if told else ())
         for (row, told), experiment in found.items()
@@ -63,15 +68,20 @@ def _in_the_world(pal: Experiment, leader: PPOOptions | NaturalPolicyGradientOpt
 
 
 def _natural(policy: NaturalPolicyGradientOptions) -> NaturalPolicyGradientOptions:
-    return dataclasses.replace(policy, num_environments=_REAL_ENVIRONMENTS, num_repeats=1, total_steps=_NUM_REAL_STEPS)
-
-
-def _proximal(policy: NaturalPolicyGradientOptions) -> PPOOptions:
-    """The same networks, and the discount and step size that are usual for PPO on Pendulum."""
-    return PPOOptions(
+    """The critic's minibatches are whole time steps, as many as come nearest to those of the model's episodes."""
+    times = max(number for number in range(1, 6) if policy.num_steps % number == 0)
+    return dataclasses.replace(
+        policy,
+        num_environments=_REAL_ENVIRONMENTS,
+        num_repeats=1,
         total_steps=_NUM_REAL_STEPS,
-        actor_hidden=policy.actor_hidden,
-        critic_hidden=policy.critic_hidden,
-        discount=0.9,
-        learning_rate=1e-3,
+        value_minibatch_size=times * _REAL_ENVIRONMENTS,
     )
+
+
+def _proximal(policy: NaturalPolicyGradientOptions, on_pendulum: bool) -> PPOOptions:
+    """The same networks; on Pendulum the discount and step size that are usual for PPO there."""
+    usual = PPOOptions(
+        total_steps=_NUM_REAL_STEPS, actor_hidden=policy.actor_hidden, critic_hidden=policy.critic_hidden
+    )
+    return dataclasses.replace(usual, discount=0.9, learning_rate=1e-3) if on_pendulum else usual

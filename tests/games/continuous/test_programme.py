@@ -1,0 +1,35 @@
+"""`sbmrl reproduce continuous`: its cells in its own world and in others."""
+
+from functools import partial
+
+import pytest
+
+from sbmrl.experiment.checks import check
+from sbmrl.experiment.presets import preset
+from sbmrl.games.continuous.presets import ENV
+from sbmrl.games.continuous.programme_cells import cells
+from sbmrl.learners.ppo import PPOOptions
+
+
+@pytest.mark.parametrize(
+    ("env", "num_cells"),
+    [(None, 14), (ENV, 14), ("point_mass", 7), ("gymnax:CartPole-v1", 7), ("gymnax:MountainCarContinuous-v0", 7)],
+)
+def test_every_cell_can_be_played_and_what_is_changed_is_asked_in_one_world(env, num_cells):
+    made = cells(partial(preset, "small", env=env or ENV), env)
+    assert len({cell.name for cell in made}) == num_cells
+    for cell in made:
+        check(cell.experiment)
+        assert cell.experiment.env == (env or ENV)
+
+
+def test_ppo_is_set_for_pendulum_there_alone():
+    name = "pal-the-true-world-as-its-model-PPO"
+    found = {
+        env: {cell.name: cell for cell in cells(partial(preset, "small", env=env), env)} for env in (ENV, "corridor")
+    }
+    leaders = {env: own[name].experiment.leader for env, own in found.items()}
+    assert {env: leader.discount for env, leader in leaders.items() if isinstance(leader, PPOOptions)} == {
+        ENV: 0.9,
+        "corridor": 0.99,
+    }
