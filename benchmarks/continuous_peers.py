@@ -8,6 +8,7 @@ other, all on CPU, and FILE.json, FILE.md and FILE.png are written after each; -
 exists. The methods:
 
 - pal, mal: `sbmrl train` in a process of its own, compiled anew, all seeds in one program; then one seed alone.
+- pal_short: with one random episode to begin with instead of five.
 - pets: with planning cut to 100 samples, 5 particles, 5 iterations and 15 steps ahead, so that it ends.
 - pets_example: with the settings of its own example for Pendulum, for --limit seconds of planned steps.
 - ppo, sac: with the settings that rejax ships for Pendulum, all seeds in one program.
@@ -71,8 +72,14 @@ MODEL_FREE: dict[str, Answer] = {  # rejax's own configuration for Pendulum-v1
     | {"num_envs": 1, "buffer_size": 10_000, "fill_buffer": 256, "batch_size": 256, "learning_rate": 0.01}
     | {"num_epochs": 1, "gamma": 0.99, "polyak": 0.98},
 }
+OURS = {
+    "pal": ("pal",),
+    "pal_short": ("pal", "--num-initial-episodes", "1"),
+    "mal": ("mal",),
+}
 NAMES = {
     "pal": "sbmrl, PAL",
+    "pal_short": "sbmrl, PAL, one first episode",
     "mal": "sbmrl, MAL",
     "pets": "rl-blox, PETS, planning cut",
     "pets_example": "rl-blox, PETS, its example's settings",
@@ -109,12 +116,12 @@ def read_run(directory: Path, processor_seconds: float) -> tuple[list[int], list
     )
 
 
-def train(formulation: str, num_seeds: int) -> dict[str, Any]:
-    """`sbmrl train` with its defaults, from no compilation cache."""
+def train(key: str, num_seeds: int) -> dict[str, Any]:
+    """`sbmrl train`, from no compilation cache."""
     variables = jax_variables(num_cores()) | {"PYTHONPATH": str(Path(sbmrl.__file__).parents[1])}
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "run"
-        line = ["train", formulation, "--env", ENV, "--num-seeds", str(num_seeds), "--no-report", "--out", str(out)]
+        line = ["train", *OURS[key], "--env", ENV, "--num-seeds", str(num_seeds), "--no-report", "--out", str(out)]
         began, used = time.perf_counter(), processor_seconds_of_children()
         done = subprocess.run([sys.executable, "-m", "sbmrl", *line], capture_output=True, text=True, env=variables)
         wall = time.perf_counter() - began
@@ -131,11 +138,11 @@ def processor_seconds_of_children() -> float:
     return children.ru_utime + children.ru_stime
 
 
-def measure_ours(formulation: str, num_seeds: int) -> dict[str, Any]:
+def measure_ours(key: str, num_seeds: int) -> dict[str, Any]:
     """All seeds side by side, then one alone, whose return is no result but whose seconds are."""
-    found, alone = train(formulation, num_seeds), train(formulation, 1)
+    found, alone = train(key, num_seeds), train(key, 1)
     whole, compiling = alone["seconds_a_seed"], alone["compile_seconds"]
-    told = f"{NAMES[formulation]}: one seed alone takes {whole:.3g} s, {compiling:.3g} s of them compiling."
+    told = f"{NAMES[key]}: one seed alone takes {whole:.3g} s, {compiling:.3g} s of them compiling."
     if found["goal"] is not None:
         steps = found["goal"]["real_steps"]
         share = (found["steps"].index(steps) + 1) / len(found["steps"])
@@ -231,7 +238,7 @@ def start(name: str, python: Path, script: str, settings: Answer) -> Worker:
 
 def measure(key: str, options: argparse.Namespace, budget: Budget) -> dict[str, Any]:
     """One method, in the environment it needs."""
-    if key in ("pal", "mal"):
+    if key in OURS:
         return measure_ours(key, options.num_seeds) | {"ours": True}
     peer = "rejax" if key in MODEL_FREE else "rl-blox"
     python = prepare_environment(peer, HERE / f"requirements-{peer}.txt", options.environments)

@@ -9,7 +9,7 @@ import continuous_peers
 import numpy as np
 import polars as pl
 import pytest
-from continuous_peers import NAMES, above_average, measure_pets, read_run, write
+from continuous_peers import NAMES, OURS, above_average, measure_pets, read_run, write
 from peer_returns import GOAL, Cost, describe, draw, even, ratios, table
 
 PETS = """
@@ -180,7 +180,7 @@ def test_seeds_of_pets_are_put_together(tmp_path, capsys):
 
 
 def test_results_are_written_with_their_table_and_figure(tmp_path):
-    found = {"machine": {}, "methods": {key: method([-400.0, -150.0], ours=key in ("pal", "mal")) for key in NAMES}}
+    found = {"machine": {}, "methods": {key: method([-400.0, -150.0], ours=key in OURS) for key in NAMES}}
     found["methods"]["pets_example"] |= {"steps": [], "goal": None}
     write(tmp_path / "out.json", found)
     assert json.loads((tmp_path / "out.json").read_text())["methods"]["sac"]["steps"] == [200, 400]
