@@ -23,28 +23,41 @@ class Command(NamedTuple):
     summary: str
 
 
-COMMANDS: dict[str, Command] = {
-    "reproduce": Command("training", "reproduce", "a programme: the poster's table, Oracles & Followers, your own"),
-    "train": Command("training", "train", "one formulation in one world, many seeds"),
-    "sweep": Command("training", "sweep", "formulations over a grid of hyper-parameters"),
-    "evaluate": Command("inspection", "evaluate", "evaluate a finished run again, exactly and by sampling"),
-    "report": Command("report", "report", "a page on one or more runs: table, statistics, figures"),
-    "bench": Command("bench", "bench", "wall-clock of formulations for growing numbers of seeds"),
-    "theory": Command("theory", "theory", "check the theorems on random worlds; counts, tightness, figure"),
-    "list": Command("inspection", "show_list", "worlds, formulations, schemes, learners, presets"),
-    "draw": Command("inspection", "draw", "a world, or what a run has learned beside it"),
+GROUPS: dict[str, dict[str, Command]] = {
+    "run": {
+        "train": Command("training", "train", "one formulation in one world, many seeds"),
+        "sweep": Command("training", "sweep", "formulations over a grid of hyper-parameters"),
+        "reproduce": Command("training", "reproduce", "a programme: the poster's table, Oracles & Followers, your own"),
+    },
+    "look": {
+        "list": Command("inspection", "show_list", "worlds, formulations, schemes, learners, presets"),
+        "report": Command("report", "report", "a page on one or more runs: table, statistics, figures"),
+        "evaluate": Command("inspection", "evaluate", "evaluate a finished run again, exactly and by sampling"),
+        "draw": Command("inspection", "draw", "a world, or what a run has learned beside it"),
+    },
+    "check": {
+        "theory": Command("theory", "theory", "check the theorems on random worlds; counts, tightness, figure"),
+        "bench": Command("bench", "bench", "wall-clock of formulations for growing numbers of seeds"),
+    },
 }
+COMMANDS = {name: command for group in GROUPS.values() for name, command in group.items()}
+_EXAMPLES = """\
+examples:
+  sbmrl train mal --preset fast --num-seeds 16 --out runs/mal    a model that leads, and fools itself in some seeds
+  sbmrl draw runs/mal                                            what it has learned, beside the world
+  sbmrl sweep pal mal mal_random_noise --preset fast             three formulations, one table and one report
+
+`sbmrl COMMAND --help` describes a command; `sbmrl train FORMULATION --help` what can be set of it.
+`--plugin FILE.py` adds your own formulations, schemes, learners, worlds and games to any command.
+"""
 
 
 def usage() -> str:
     """What `sbmrl --help` prints."""
-    lines = [f"  {name:<10} {command.summary}" for name, command in COMMANDS.items()]
-    return (
-        "usage: sbmrl COMMAND [OPTIONS]\n\nModel-based reinforcement learning as a Stackelberg game.\n\ncommands:\n"
-        + "\n".join(lines)
-        + "\n\n`sbmrl COMMAND --help` describes a command; `sbmrl train FORMULATION --help` what can be set of it.\n"
-        "`--plugin FILE.py` adds your own formulations, schemes, learners, worlds and games to any command.\n"
-    )
+    lines = ["usage: sbmrl COMMAND [OPTIONS]", "", "Model-based reinforcement learning as a Stackelberg game."]
+    for group, commands in GROUPS.items():
+        lines += ["", f"{group}:", *(f"  {name:<10} {command.summary}" for name, command in commands.items())]
+    return "\n".join([*lines, "", _EXAMPLES])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

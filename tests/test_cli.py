@@ -14,8 +14,8 @@ import pytest
 import yaml
 from conftest import tiny_experiment
 
-from sbmrl.cli import main
-from sbmrl.commands import training
+from sbmrl.cli import COMMANDS, main, usage
+from sbmrl.commands import parsing, training
 from sbmrl.commands.parsing import parse_sweep, parse_train
 from sbmrl.core import registry
 from sbmrl.core.experiment import compose
@@ -257,6 +257,16 @@ def test_help_is_quick_and_names_every_hyper_parameter(capsys):
     printed = capsys.readouterr().out
     assert "--follower.hidden" in printed
     assert "--alpha" not in printed
+
+
+def test_help_names_every_command_and_its_examples_can_be_typed():
+    printed = usage()
+    for name in COMMANDS:
+        assert f"\n  {name} " in printed
+    examples = [line.strip().split("   ")[0].split() for line in printed.splitlines() if line.startswith("  sbmrl ")]
+    assert len(examples) == 3
+    for _, command, *words in examples:
+        getattr(parsing, f"parse_{command}")(words)
 
 
 def test_list_names_everything_in_one_line_each(capsys):
