@@ -5,6 +5,7 @@ Symbols: π `[S, A]` policy (with a clock `[T, S, A]`, where said), P `[S, A, S]
 is differentiable in the policy, the transition and the reward, and unbatched; batch with `jax.vmap`.
 """
 
+import functools
 from typing import NamedTuple
 
 import chex
@@ -22,15 +23,9 @@ def expected_reward(mdp: TabularMDP) -> jax.Array:
 
 
 def _policy_matrices(mdp: TabularMDP, policy: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """P_π `[(T,) S, S]` and r_π `[(T,) S]`."""
-    clock = (mdp.horizon,) if policy.ndim == 3 else ()
-    chex.assert_shape(policy, (*clock, mdp.num_states, mdp.num_actions))
-    if not clock:
-        return jnp.einsum("sa,sat->st", policy, mdp.transition), jnp.sum(policy * expected_reward(mdp), axis=-1)
-    chosen = clock_last(policy)
-    transition = jnp.sum(chosen[:, :, None, :] * mdp.transition[..., None], axis=1)
-    reward = jnp.sum(chosen * expected_reward(mdp)[..., None], axis=1)
-    return clock_first(transition), clock_first(reward)
+    """P_π `[S, S]` and r_π `[S]` of a policy without a clock."""
+    chex.assert_shape(policy, (mdp.num_states, mdp.num_actions))
+    return jnp.einsum("sa,sat->st", policy, mdp.transition), jnp.sum(policy * expected_reward(mdp), axis=-1)
 
 
 def clock_last(x: jax.Array) -> jax.Array:
@@ -46,17 +41,71 @@ def clock_first(x: jax.Array) -> jax.Array:
 _UNROLL = 5  # steps of a backward induction in one loop body: the matrices are tiny, the loop's overhead is not
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _iterated(transition: jax.Array, reward: jax.Array, num_steps: int) -> jax.Array:
+    """`[S]`: V_T with V_0 = 0, V_{k+1} = r + P V_k, for P `[S, S]` and r `[S]`."""
+    return _iterated_forward(transition, reward, num_steps)[0]
+
+
+def _iterated_forward(transition: jax.Array, reward: jax.Array, num_steps: int):
+    def step(values: jax.Array, _):
+        return reward + transition @ values, values
+
+    values, before = jax.lax.scan(step, jnp.zeros_like(reward), length=num_steps, unroll=_UNROLL)
+    return values, (transition, before)
+
+
+def _iterated_backward(num_steps: int, kept: tuple[jax.Array, jax.Array], slope: jax.Array):
+    """The adjoint of values is the occupancy: m ← m P; with all of both, dP = Σ_k m_k ⊗ V_k is one product."""
+    transition, before = kept
+
+    def step(visits: jax.Array, _):
+        return visits @ transition, visits
+
+    _, visits = jax.lax.scan(step, slope, length=num_steps, unroll=_UNROLL)
+    return visits.T @ before[::-1], jnp.sum(visits, axis=0)
+
+
+_iterated.defvjp(_iterated_forward, _iterated_backward)
+
+
+@jax.custom_vjp
+def _followed(policy: jax.Array, transition: jax.Array, reward: jax.Array) -> jax.Array:
+    """`[S]`: V_0 with V_T = 0, V_t(s) = Σ_a π_t(a|s) (r(s, a) + Σ_s' P(s'|s, a) V_{t+1}(s')), for π `[T, S, A]`."""
+    return _followed_forward(policy, transition, reward)[0]
+
+
+def _followed_forward(policy: jax.Array, transition: jax.Array, reward: jax.Array):
+    def step(values: jax.Array, now: jax.Array):
+        return jnp.sum(now * (reward + transition @ values), axis=-1), values
+
+    start = jnp.zeros(policy.shape[1], reward.dtype)
+    values, after = jax.lax.scan(step, start, policy, reverse=True, unroll=_UNROLL)
+    return values, (policy, transition, reward, after)
+
+
+def _followed_backward(kept: tuple[jax.Array, ...], slope: jax.Array):
+    """As `_iterated`'s: occupancies forwards, then dP as one product over all times; dπ_t(a|s) = m_t(s) Q_t(s, a)."""
+    policy, transition, reward, after = kept
+
+    def step(visits: jax.Array, now: jax.Array):
+        pairs = visits[:, None] * now
+        return jnp.tensordot(pairs, transition, 2), (visits, pairs)
+
+    _, (visits, pairs) = jax.lax.scan(step, slope, policy, unroll=_UNROLL)
+    action_values = reward + jnp.tensordot(after, transition, (1, 2))
+    return visits[..., None] * action_values, jnp.tensordot(pairs, after, (0, 0)), jnp.sum(pairs, axis=0)
+
+
+_followed.defvjp(_followed_forward, _followed_backward)
+
+
 def finite_horizon_values(mdp: TabularMDP, policy: jax.Array) -> jax.Array:
     """`[S]`: V_T with V_0 = 0, V_{k+1} = r_π + P_π V_k; undiscounted return over T steps of `policy` `[(T,) S, A]`."""
-    matrices = _policy_matrices(mdp, policy)
-
-    def step(values: jax.Array, now: tuple[jax.Array, jax.Array] | None):
-        transition, reward = matrices if now is None else now
-        return reward + transition @ values, None
-
-    start = jnp.zeros(mdp.num_states, matrices[1].dtype)
-    clock = matrices if policy.ndim == 3 else None
-    return jax.lax.scan(step, start, clock, length=mdp.horizon, reverse=True, unroll=_UNROLL)[0]
+    if policy.ndim == 2:
+        return _iterated(*_policy_matrices(mdp, policy), mdp.horizon)
+    chex.assert_shape(policy, (mdp.horizon, mdp.num_states, mdp.num_actions))
+    return _followed(policy, mdp.transition, expected_reward(mdp))
 
 
 def finite_horizon_return(mdp: TabularMDP, policy: jax.Array) -> jax.Array:
@@ -78,17 +127,19 @@ def _over_decisions(mdp: TabularMDP, visits: jax.Array) -> jax.Array:
 
 def expected_visits(mdp: TabularMDP, policy: jax.Array) -> jax.Array:
     """`[S, A]`: Σ_{t<T} P(s_t = s, a_t = a) for π `[(T,) S, A]`, time spent in terminal states included; sums to T."""
-    transition, _ = _policy_matrices(mdp, policy)
+    start = mdp.initial.astype(mdp.transition.dtype)
+    if policy.ndim == 2:
+        transition, _ = _policy_matrices(mdp, policy)
+        _, states = jax.lax.scan(lambda m, _: (m @ transition, m), start, length=mdp.horizon, unroll=_UNROLL)
+        return jnp.sum(states, axis=0)[:, None] * policy
+    chex.assert_shape(policy, (mdp.horizon, mdp.num_states, mdp.num_actions))
 
-    def step(state: jax.Array, now: jax.Array | None):
-        return state @ (transition if now is None else now), state
+    def step(states: jax.Array, now: jax.Array):
+        pairs = states[:, None] * now
+        return jnp.tensordot(pairs, mdp.transition, 2), pairs
 
-    clock = transition if policy.ndim == 3 else None
-    start = mdp.initial.astype(transition.dtype)
-    _, states = jax.lax.scan(step, start, clock, length=mdp.horizon, unroll=_UNROLL)
-    if policy.ndim == 3:
-        return jnp.sum(clock_last(states)[:, None, :] * clock_last(policy), axis=-1)
-    return jnp.sum(states, axis=0)[:, None] * policy
+    _, pairs = jax.lax.scan(step, start, policy, unroll=_UNROLL)
+    return jnp.sum(pairs, axis=0)
 
 
 def finite_horizon_occupancy(mdp: TabularMDP, policy: jax.Array) -> jax.Array:
@@ -121,26 +172,64 @@ class OptimalPlan(NamedTuple):
     policy: jax.Array
 
 
+def _best(deciding: np.ndarray, action_values: jax.Array, temperature: jax.Array | None) -> jax.Array:
+    """`[S]`: max_a Q, or τ log Σ_a exp(Q / τ); nobody chooses in a terminal state."""
+    if temperature is None:
+        return jnp.max(action_values, axis=-1)
+    soft = temperature * jax.nn.logsumexp(action_values / temperature, axis=-1)
+    return jnp.where(deciding, soft, 0.0)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3, 4))
+def _induced(
+    transition: jax.Array, reward: jax.Array, temperature: jax.Array | None, terminal: tuple[bool, ...], num_steps: int
+) -> jax.Array:
+    """`[T, S, A]`: Q_t = r + P V_{t+1}, V_T = 0, V = `_best` of Q."""
+    return _induced_forward(transition, reward, temperature, terminal, num_steps)[0]
+
+
+def _induced_forward(transition, reward, temperature, terminal, num_steps):
+    deciding = ~np.array(terminal)
+
+    def step(values: jax.Array, _):
+        action_values = reward + transition @ values
+        return _best(deciding, action_values, temperature), (action_values, values)
+
+    start = jnp.zeros(len(terminal), reward.dtype)
+    _, (action_values, after) = jax.lax.scan(step, start, length=num_steps, unroll=_UNROLL)
+    return action_values[::-1], (transition, temperature, action_values[::-1], after[::-1])
+
+
+def _induced_backward(terminal, num_steps, kept, slopes: jax.Array):
+    """Forwards in time: what moves Q_t moves V_t, and by P all of Q_{t−1}; then dP = Σ_t dQ_t ⊗ V_{t+1} at once."""
+    transition, temperature, action_values, after = kept
+    deciding = ~np.array(terminal)
+
+    def step(carry, now):
+        slope_of_values, slope_of_temperature = carry
+        slope, own = now
+        _, pull = jax.vjp(lambda q, t: _best(deciding, q, t), own, temperature)
+        more, heat = pull(slope_of_values)
+        total = slope + more
+        heat = None if temperature is None else slope_of_temperature + heat
+        return (jnp.tensordot(total, transition, 2), heat), total
+
+    start = jnp.zeros(len(terminal), slopes.dtype), None if temperature is None else jnp.zeros_like(temperature)
+    (_, heat), total = jax.lax.scan(step, start, (slopes, action_values), unroll=_UNROLL)
+    return jnp.tensordot(total, after, (0, 0)), jnp.sum(total, axis=0), heat
+
+
+_induced.defvjp(_induced_forward, _induced_backward)
+
+
 def optimal_action_values(mdp: TabularMDP, temperature: jax.typing.ArrayLike | None = None) -> jax.Array:
     """`[T, S, A]`: Q_t by backward induction, Q_t = r + P V_{t+1}, V_T = 0.
 
     V = max_a Q, or with a temperature τ the soft maximum V = τ log Σ_a exp(Q / τ) of the problem with entropy bonus τ.
     """
     reward = expected_reward(mdp)
-
-    def best(action_values: jax.Array) -> jax.Array:
-        if temperature is None:
-            return jnp.max(action_values, axis=-1)
-        soft = temperature * jax.nn.logsumexp(action_values / temperature, axis=-1)
-        return jnp.where(np.array(mdp.terminal), 0.0, soft)  # nobody chooses in a terminal state
-
-    def step(values: jax.Array, _):
-        action_values = reward + mdp.transition @ values
-        return best(action_values), action_values
-
-    start = jnp.zeros(mdp.num_states, reward.dtype)
-    _, action_values = jax.lax.scan(step, start, length=mdp.horizon, unroll=_UNROLL)
-    return action_values[::-1]
+    given = None if temperature is None else jnp.asarray(temperature, reward.dtype)
+    return _induced(mdp.transition, reward, given, mdp.terminal, mdp.horizon)
 
 
 def finite_horizon_optimum(mdp: TabularMDP) -> OptimalPlan:
