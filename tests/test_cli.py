@@ -20,6 +20,7 @@ from sbmrl.commands.parsing import parse_sweep, parse_train
 from sbmrl.core import registry
 from sbmrl.core.experiment import compose
 from sbmrl.core.options import settings
+from sbmrl.games.tabular.payoffs import LOSSES
 from sbmrl.games.tabular.programme import FORMULATIONS as POSTER_FORMULATIONS
 from sbmrl.games.tabular.theory import check
 from sbmrl.games.tabular.theory.bounds import Certificate
@@ -132,6 +133,8 @@ ALPHA = "alpha belongs to the formulations mal_agent_reward, mal_random_noise"
         ("train mal --scheme exact --unroll 2", "has no meaning here; unroll belongs to the scheme inner_outer"),
         ("train mal --learner policy_gradient --leader.clip-range 0.1", "leader.clip_range belongs to the learner ppo"),
         ("train mal --buffer-size 10", "buffer_size: must be 100000 unless data is aggregated"),
+        ("train mal --preset practical --loss excess_brier", "loss: must need no second next state"),
+        ("train mal --loss excess-brier", "loss: 'excess-brier' is unknown; did you mean 'excess_brier'"),
         ("train matrix_game --scheme inner_outer --unroll 2", "unroll: must be 0 for q_learning, which learns inside"),
         ("train mal_agent_reward --scheme inner_outer --unroll 0", "plain MAL"),
         ("train mal_random_noise --preset practical", "practical is for pal and mal"),
@@ -397,7 +400,7 @@ def test_reproduce_leaves_all_files(reproduced):
         assert meta["seconds"]["run"] > 0
         results = pl.read_parquet(run / "results.parquet")
         cell = {"formulation", "scheme", "learner", "env", "alpha", "loss", "agent_reward", "seed"}
-        own = {"model_return", "fit", "fit_kl", "fit_brier", "random_fit", *Certificate._fields}
+        own = {"model_return", "fit", *(f"fit_{name}" for name in LOSSES), "random_fit", *Certificate._fields}
         assert set(RESULT_COLUMNS) | cell | own == set(results.columns)
         assert results["seed"].to_list() == [0, 1, 2, 3]
         np.testing.assert_allclose(results["regret"], results["optimal_return"] - results["exact_return"], atol=1e-5)

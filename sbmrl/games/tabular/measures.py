@@ -30,8 +30,8 @@ PLAYED: dict[Role, Callable[[Strategy], Strategy]] = {"policy": greedy, "model":
 def best_response_value(measurement: Measurement, formulation: Formulation, given: Profile) -> jax.Array:
     """`[]`: the largest payoff that a follower can have against what is given.
 
-    A policy's, by backward induction in the model; a model's that only fits, by the rows that minimise both proper
-    losses: the true ones, or those of the collected data. A model that wants more has no closed form: from those rows
+    A policy's, by backward induction in the model; a model's that only fits, by the rows that minimise every proper
+    loss: the true ones, or those of the collected data. A model that wants more has no closed form: from those rows
     it ascends its payoff, so its best value, and with it the regret, is a lower bound.
     """
     wants = formulation.follower_wants
