@@ -156,7 +156,7 @@ class Measures(NamedTuple):
         follower: (key, outcome, N) -> the follower's regret at the leader it should meet and over N random ones.
         verdict: (evaluated profile, its metrics, outcome) -> metrics of the end of a run.
         sampled_returns: (key, evaluated profile, N) -> `[N]` returns of played episodes.
-        unknown: names of metrics that may be NaN, "not known".
+        unknown: names of metrics that may be NaN, "not known", or infinite, "no bound".
     """
 
     profile: Callable[[Strategy, Outcome], tuple[Metrics, Profile]]

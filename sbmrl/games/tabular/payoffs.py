@@ -30,7 +30,7 @@ answers chooses the pairs as well, and a raw loss pays it for pairs with a small
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -56,12 +56,14 @@ class Loss(NamedTuple):
         sampled: (true row `[S]`, predicted row `[S]`, next states `[num_draws]`) -> `[]`; its mean over independent
             next states of the true row is `expected`.
         excess: whether it is 0 at the truth (static).
+        divergence: what it is in excess of the truth's, KL(P ‖ P̂) or Σ(P̂ − P)² (static).
         num_draws: next states of one pair that it needs (static).
     """
 
     expected: Callable[[jax.Array, jax.Array], jax.Array]
     sampled: Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
     excess: bool
+    divergence: Literal["kl", "brier"]
     num_draws: int = 1
 
 
@@ -90,10 +92,10 @@ def _product_of_errors(true_row: jax.Array, predicted_row: jax.Array, next_state
 
 
 LOSSES: dict[str, Loss] = {
-    "kl": Loss(kl_divergence, _log_ratio, excess=True),
-    "brier": Loss(brier_score, _squared_distance, excess=False),
-    "cross_entropy": Loss(cross_entropy, _surprise, excess=False),
-    "excess_brier": Loss(excess_brier_score, _product_of_errors, excess=True, num_draws=2),
+    "kl": Loss(kl_divergence, _log_ratio, True, "kl"),
+    "brier": Loss(brier_score, _squared_distance, False, "brier"),
+    "cross_entropy": Loss(cross_entropy, _surprise, False, "kl"),
+    "excess_brier": Loss(excess_brier_score, _product_of_errors, True, "brier", num_draws=2),
 }
 
 
