@@ -5,7 +5,7 @@ is as large as the square root of the rounding error.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -63,7 +63,7 @@ WIDE_DATA = ("uniform policy", "mean of random policies", "pairs")  # what ν is
 
 
 class Sides(NamedTuple):
-    """Both sides of a statement; `[]` each.
+    """Both sides of a statement, `[]` each, or `[N]` of a batch, on the device or as numpy.
 
     Attributes:
         left: what is bounded: the regret, or of a simulation gap |J(π, M) − J(π, M̂)|.
@@ -72,10 +72,10 @@ class Sides(NamedTuple):
         rounding: what the computation of the two may be off by, beyond the usual.
     """
 
-    left: jax.Array
-    right: jax.Array
-    own: jax.Array
-    rounding: jax.Array
+    left: Any
+    right: Any
+    own: Any
+    rounding: Any
 
 
 def share_of(sides: Sides) -> jax.Array:

@@ -118,9 +118,10 @@ def test_a_bound_that_says_nothing_says_why(alpha, columns, says):
     zeros = {name: [0.0] * 2 for name in Certificate._fields}
     more = {"alpha": [alpha] * 2, "excess_cost": [0.1] * 2, "best_alpha": [0.2] * 2}
     measured = DISPLAY.measured(pl.DataFrame(zeros | more | columns))
-    row = measured | {"title": "MAL", "label": "MAL", "regret": {"median": 1.0}}
+    row = {**measured, "title": "MAL", "label": "MAL", "regret": {"median": 1.0}}
     (line,) = DISPLAY.lines([row])
     assert says in line
     assert "nan" not in line.lower()
     table = DISPLAY.table([row])
+    assert table is not None
     assert says in table.lines[0][-1]

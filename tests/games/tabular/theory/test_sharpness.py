@@ -1,5 +1,7 @@
 """Instances that use up a bound: with a constant 2 % smaller each of these statements would be false."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,6 +23,29 @@ def horizon_of(discount, num_steps):
     return 1.0 / (1.0 - discount) if num_steps is None else float(num_steps)
 
 
+def make_exactly(transition, reward, initial):
+    with jax.enable_x64(True):
+        return make_world(*(jnp.asarray(x) for x in (transition, reward, initial)))
+
+
+def make_instance(**values: Any) -> Instance:
+    """Excess losses, a follower that plays what it is told to, and nothing that ends the world."""
+    rows, policy = values["model"], values["policy"]
+    plain = {
+        "deciding": np.ones(len(rows), bool),
+        "responds": np.array(False),
+        "model_at_optimum": rows,
+        "reply": policy,
+        "replies_well": np.array(False),
+        "pairs": np.full(policy.shape, 1.0 / policy.size),
+        "crowd": policy[None],
+        "alpha": np.array(0.5),
+        "kept": np.array(0.0),
+        "raw": np.array(0.0),
+    }
+    return Instance(**(plain | values))
+
+
 def coins(discount, world, model, at_optimum=None, **changes):
     """Two coins, one an action: heads leads to 1 a step for ever, tails to −1. Given are the chances of heads.
 
@@ -32,24 +57,15 @@ def coins(discount, world, model, at_optimum=None, **changes):
         thrown = [[0.0, chance, 1.0 - chance] for chance in heads]
         return np.stack([thrown, states[[1, 1]], states[[2, 2]]])
 
-    first = np.tile(states[0, :2], (3, 1))
-    instance = Instance(
-        make_world(rows(world), np.broadcast_to([0.0, 1.0, -1.0], (3, 2, 3)), states[0]),
-        deciding=np.ones(3, bool),
-        discount=np.array(discount),
-        policy=first,
-        responds=np.array(False),
-        model=rows(model),
-        model_at_optimum=rows(model if at_optimum is None else at_optimum),
-        reply=first,
-        replies_well=np.array(False),
-        pairs=np.full((3, 2), 1.0 / 6.0),
-        crowd=first[None],
-        alpha=np.array(0.5),
-        kept=np.array(0.0),
-        raw=np.array(0.0),
-    )
-    return instance._replace(**changes)
+    paid = np.broadcast_to([0.0, 1.0, -1.0], (3, 2, 3))
+    given = {
+        "world": make_exactly(rows(world), paid, states[0]),
+        "discount": np.array(discount),
+        "policy": np.tile(states[0, :2], (3, 1)),
+        "model": rows(model),
+        "model_at_optimum": rows(model if at_optimum is None else at_optimum),
+    }
+    return make_instance(**(given | changes))
 
 
 judge_once = jax.jit(judge, static_argnames="num_steps")  # a program a horizon, for all tests
@@ -130,23 +146,8 @@ def leaking(num_states, discount, leak):
     transition = np.where(good[:, None, None], stay, lost)
     model = np.where(good[:, None, None], (1.0 - leak) * stay + leak * leave, lost)
     reward = np.broadcast_to(np.where(good, 1.0, -1.0), transition.shape)
-    policy = np.ones((num_states, 1))
-    return Instance(
-        make_world(transition, reward, true),
-        deciding=np.ones(num_states, bool),
-        discount=np.array(discount),
-        policy=policy,
-        responds=np.array(False),
-        model=model,
-        model_at_optimum=model,
-        reply=policy,
-        replies_well=np.array(False),
-        pairs=policy / num_states,
-        crowd=policy[None],
-        alpha=np.array(0.5),
-        kept=np.array(0.0),
-        raw=np.array(0.0),
-    )
+    world = make_exactly(transition, reward, true)
+    return make_instance(world=world, discount=np.array(discount), policy=np.ones((num_states, 1)), model=model)
 
 
 @pytest.mark.parametrize("num_states", [2, 3, 4, 5])
