@@ -12,10 +12,14 @@ from common import Clock, clean, finals, fooled, random_worlds, repeated, save, 
 from matplotlib.figure import Figure
 
 import sbmrl
+from sbmrl.games.tabular.catalogue import HORIZON
 from sbmrl.games.tabular.options import PlanOptions
 from sbmrl.learners.gradient import GradientOptions
 
-ALPHAS = np.concatenate([[0.0], np.linspace(0.05, 0.95, 19), [0.99, 0.999, 1.0]])
+# Up to 1 − 10⁻⁴: the return is a sum over T = 50 steps and the loss a mean; α = 0.98 weighs a step of both alike.
+SHARES = np.concatenate([np.linspace(1.0, 0.1, 10), np.geomspace(0.1, 1e-4, 13)[1:]])  # 1 − α
+ALPHAS = np.concatenate([1.0 - SHARES, [1.0]])
+MAL_AT = 3e-5  # where α = 1 stands on the logarithmic axis
 SEEDS, NUM_RANDOM = 64, 256
 REPAIRS = {
     "agent reward in the world": ("mal_agent_reward", "world", "#0072b2"),
@@ -53,10 +57,15 @@ def draw(curves: list[dict[str, Any]]) -> Figure:
                 continue
             share = [point["fooled"] for point in curve["points"]]
             colour, line = REPAIRS[curve["repair"]][2], "-" if curve["loss"] == "kl" else "--"
-            axes.plot(ALPHAS, [s["value"] for s in share], line, color=colour, lw=1.6)
-            low, high = ([s[end] for s in share] for end in ("low", "high"))
-            axes.fill_between(ALPHAS, low, high, color=colour, alpha=0.12, lw=0)
-        axes.set_xlabel("α (1 is MAL)")
+            value, low, high = ([s[part] for s in share] for part in ("value", "low", "high"))
+            axes.plot(SHARES, value[:-1], line, color=colour, lw=1.6)
+            axes.fill_between(SHARES, low[:-1], high[:-1], color=colour, alpha=0.12, lw=0)
+            axes.plot(MAL_AT, value[-1], "o" if line == "-" else "s", ms=4, color=colour)
+        axes.axvline(1.0 / (1.0 + HORIZON), color="#222222", lw=0.8, ls=":")
+        axes.set_xscale("log")
+        axes.set_xlim(1.3, 0.7 * MAL_AT)
+        axes.set_xticks([1.0, 0.1, 0.01, 1e-3, 1e-4, MAL_AT], ["1", "0.1", "0.01", "10⁻³", "10⁻⁴", "0: MAL"])
+        axes.set_xlabel("1 − α, weight of the repair (dotted: 1/(1 + T))")
         axes.set_ylim(-0.02, 1.02)
         axes.grid(axis="y", lw=0.4, alpha=0.5)
         clean(axes)

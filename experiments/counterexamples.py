@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from sbmrl.games.tabular.catalogue import WORLDS, counterexample_1, counterexample_2, trembling
 from sbmrl.games.tabular.closed_forms import finite_horizon_optimum, finite_horizon_return
 from sbmrl.games.tabular.mdp import make_mdp, make_world
-from sbmrl.games.tabular.theory.bounds import certify
+from sbmrl.games.tabular.theory.certificates import certify
 from sbmrl.games.tabular.theory.equilibria import enumerate_equilibria
 
 DISCOUNT = 0.98  # 1/(1 − γ) is the poster's T

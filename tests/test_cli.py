@@ -1,6 +1,5 @@
 """The command line: what works end to end, and what is refused with one line, exit code 2 and nothing written."""
 
-import itertools
 import json
 import os
 import subprocess
@@ -20,9 +19,11 @@ from sbmrl.commands.parsing import parse_sweep, parse_train
 from sbmrl.core import registry
 from sbmrl.core.experiment import compose
 from sbmrl.core.options import settings
+from sbmrl.games.tabular.payoffs import LOSSES
 from sbmrl.games.tabular.programme import FORMULATIONS as POSTER_FORMULATIONS
 from sbmrl.games.tabular.theory import check
-from sbmrl.games.tabular.theory.bounds import Certificate
+from sbmrl.games.tabular.theory.certificates import Certificate
+from sbmrl.games.tabular.theory.judge import STATEMENTS
 from sbmrl.games.tabular.theory.search import tightest
 from sbmrl.learners.evolution import EvolutionOptions
 from sbmrl.learners.fit import FitOptions
@@ -132,6 +133,8 @@ ALPHA = "alpha belongs to the formulations mal_agent_reward, mal_random_noise"
         ("train mal --scheme exact --unroll 2", "has no meaning here; unroll belongs to the scheme inner_outer"),
         ("train mal --learner policy_gradient --leader.clip-range 0.1", "leader.clip_range belongs to the learner ppo"),
         ("train mal --buffer-size 10", "buffer_size: must be 100000 unless data is aggregated"),
+        ("train mal --preset practical --loss excess_brier", "loss: must need no second next state"),
+        ("train mal --loss excess-brier", "loss: 'excess-brier' is unknown; did you mean 'excess_brier'"),
         ("train matrix_game --scheme inner_outer --unroll 2", "unroll: must be 0 for q_learning, which learns inside"),
         ("train mal_agent_reward --scheme inner_outer --unroll 0", "plain MAL"),
         ("train mal_random_noise --preset practical", "practical is for pal and mal"),
@@ -327,28 +330,38 @@ def test_what_one_option_gives_a_meaning_another_can_set(line, says):
     assert says.items() <= values.items()
 
 
+CERTIFIED_OF_REPAIRS = {
+    "mal_agent_reward": {"excess_cost", "noise", "epsilon_truth", "reward_in_world"},
+    "mal_random_noise": {"excess_cost", "noise", "concentrability", "best_alpha", "random_noise"},
+}
+
+
 def test_theory_writes_its_counts(tmp_path, capsys, monkeypatch):
     """Of worlds of one shape and family, and one short search; all of them, and the bounds, are test_bounds.py's."""
     monkeypatch.setattr(check, "SHAPES", check.SHAPES[:1])
     monkeypatch.setattr(check, "FAMILIES", {"dense": check.FAMILIES["dense"]})
+    monkeypatch.setattr(check, "HORIZONS", (None, 1))
     monkeypatch.setattr(check, "_BATCH", 256)
-    searched, found = [], tightest("theorem_2", num_starts=16, num_steps=150)
+    searched, found = [], tightest(["theorem_2_kl"], num_starts=16, num_steps=150)[0]["theorem_2_kl"]
 
-    def search(theorem, seed, discounts):
-        searched.append((theorem, discounts))
-        return found
+    def search(names, seed, discounts):
+        searched.append(discounts)
+        return [dict.fromkeys(names, found) for _ in discounts]
 
     monkeypatch.setattr("sbmrl.commands.theory.tightest", search)
     out = tmp_path / "theory"
     main(["theory", "--num-instances", "300", "--out", str(out)])
     summary = json.loads((out / "theory.json").read_text())
     assert summary["instances"] == 300
-    assert set(summary["violations"]) == {"theorem_1_world", "theorem_1_model", "theorem_2"}
-    assert set(searched) == set(itertools.product(summary["violations"], ((0.0, 0.99), (0.9, 0.99))))
+    assert summary["instances_by_setting"] == {"discounted": 150, "over T steps": 150}
+    assert set(summary["violations"]) == {f"{key}_{loss}" for key in STATEMENTS for loss in ("kl", "brier")}
+    assert searched == [((0.0, 0.99), (0.9, 0.99))]
     assert not any(summary["violations"].values())
     assert summary["seconds"] > 0
     assert {path.name for path in out.iterdir()} == {"theory.json", "theory.md", "theory.svg", "theory.png"}
-    assert "| theorem 2 |" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert printed.count("| theorem 2 |") == 2
+    assert printed.count("| agent reward in the world |") == 2
     assert "must be a new or empty directory" in refused(capsys, "theory", "--out", str(out))
 
 
@@ -407,7 +420,8 @@ def test_reproduce_leaves_all_files(reproduced):
         assert meta["seconds"]["run"] > 0
         results = pl.read_parquet(run / "results.parquet")
         cell = {"formulation", "scheme", "learner", "env", "alpha", "loss", "agent_reward", "seed"}
-        own = {"model_return", "fit", "fit_kl", "fit_brier", "random_fit", *Certificate._fields}
+        own = {"model_return", "fit", *(f"fit_{name}" for name in LOSSES), "random_fit", *Certificate._fields}
+        own |= CERTIFIED_OF_REPAIRS.get(name, set())
         assert set(RESULT_COLUMNS) | cell | own == set(results.columns)
         assert results["seed"].to_list() == [0, 1, 2, 3]
         np.testing.assert_allclose(results["regret"], results["optimal_return"] - results["exact_return"], atol=1e-5)

@@ -169,7 +169,7 @@ class Bench(PluginOptions):
 
 @dataclasses.dataclass(frozen=True)
 class Theory(PluginOptions):
-    """Check both theorems on random worlds, policies and models, and find the instances that make them tightest."""
+    """Check every bound on random worlds, policies and models, and find the instances that make each tightest."""
 
     num_instances: int = 1_000_000
     """Random instances to judge."""

@@ -156,7 +156,7 @@ class Measures(NamedTuple):
         follower: (key, outcome, N) -> the follower's regret at the leader it should meet and over N random ones.
         verdict: (evaluated profile, its metrics, outcome) -> metrics of the end of a run.
         sampled_returns: (key, evaluated profile, N) -> `[N]` returns of played episodes.
-        unknown: names of metrics that may be NaN, "not known".
+        unknown: names of metrics that may be NaN, "not known", or infinite, "no bound".
     """
 
     profile: Callable[[Strategy, Outcome], tuple[Metrics, Profile]]
@@ -198,6 +198,7 @@ class Game(NamedTuple):
             no closed form. The options are the kind's own.
         soft_response: (formulation, options) -> the follower's soft best response; None where there is none.
         collector: what becomes of the transitions; None where the game collects no data.
+        effective_horizon: how many steps a return adds up, 1/(1 − γ) where it is discounted; None for `horizon`.
         problem: (formulation, role) -> (profile of the other side) -> that role's episode, where the other side is too
             large to be carried along in every episode's state; None where the seats make it.
     """
@@ -215,6 +216,7 @@ class Game(NamedTuple):
     best_response: Callable[[Formulation, Any], Callable[[jax.Array, Profile], Strategy]] | None = None
     soft_response: Callable[[Formulation, Any], SoftResponse] | None = None
     collector: Collector | None = None
+    effective_horizon: float | None = None
     problem: Callable[[Formulation, Role], Callable[[Profile], Environment]] | None = None
 
 

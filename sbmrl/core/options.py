@@ -53,6 +53,11 @@ class GameOptions:
     follower_reset: bool = True
     """The follower restarts in each of the leader's episodes; else it enters one with the response to the last."""
 
+    def over(self, horizon: float) -> "GameOptions":
+        """The same where returns add up `horizon` steps; some options may be said on the scale of one step."""
+        del horizon
+        return self
+
     def conditions(self) -> Conditions:
         """Those of "Oracles & Followers", and which of them are given up."""
         return Conditions(**{name: getattr(self, name) for name in Conditions._fields if hasattr(self, name)})

@@ -70,8 +70,10 @@ def make_solver(
     experiment: Experiment, world: World, leader_optimizer: optax.GradientTransformation | None = None
 ) -> Solver:
     """The solver of an experiment on `world`; the experiment's traced fields may hold arrays."""
-    composition = compose(experiment)
-    game, formulation = make_game(experiment, world), composition.formulation
+    game = make_game(experiment, world)
+    horizon = game.horizon if game.effective_horizon is None else game.effective_horizon
+    composition = compose(experiment.replace(game=experiment.game.over(float(horizon))))
+    formulation = composition.formulation
     scheme = composition.scheme.build(game, composition)
     task = leader_task(game, formulation, experiment.game, scheme.oracle, leader_optimizer)
     assert composition.leader.build is not None

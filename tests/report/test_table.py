@@ -9,7 +9,7 @@ from sbmrl.display.statistics import fraction_interval, interquartile_mean, mean
 from sbmrl.experiment.presets import preset
 from sbmrl.games.matrix.kind import MATRIX
 from sbmrl.games.tabular.kind import TABULAR
-from sbmrl.games.tabular.theory.bounds import Certificate
+from sbmrl.games.tabular.theory.certificates import Certificate
 from sbmrl.report import tracking
 from sbmrl.report.table import cells, columns, make_row, to_markdown
 from sbmrl.sweep.execute import Progress

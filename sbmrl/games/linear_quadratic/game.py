@@ -234,4 +234,5 @@ def linear_quadratic_game(
         measures=lambda formulation: make_measures(measurement, formulation, priors[formulation.leader]),
         best_response=lambda formulation, options: exact_response(system, options),
         soft_response=lambda formulation, options: iterated_response(system, formulation, options),
+        effective_horizon=1.0 / (1.0 - system.discount),
     )

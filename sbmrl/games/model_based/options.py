@@ -16,14 +16,26 @@ class RepairOptions:
     """α in [0, 1], weight of plain MAL; 1 is MAL exactly."""
 
 
+AlphaScale = Literal["sum", "horizon"]
+
+
 @dataclasses.dataclass(frozen=True)
 class AgentRewardOptions(RepairOptions):
     """How much of plain MAL is kept, and where the agent is paid."""
 
     agent_reward: Literal["world", "model"] = "world"
     """Where the leader earns the return: the true world (the poster's code) or the model (its text)."""
+    alpha_scale: AlphaScale = "sum"
+    """What 1 − α weighs: the return, T steps against the loss of one ("sum"), or a T-th of the return ("horizon")."""
     allow_void: bool = False
     """Run a combination in which the reward has no effect (the error that refuses it says why)."""
+
+    def over(self, horizon: float) -> Any:
+        """The same with α on the scale of the sum: the weights of loss and return are as α to (1 − α)/H."""
+        if self.alpha_scale == "sum":
+            return self
+        loss = horizon * self.alpha
+        return dataclasses.replace(self, alpha=loss / (loss + 1.0 - self.alpha), alpha_scale="sum")
 
     @property
     def reward(self) -> str:

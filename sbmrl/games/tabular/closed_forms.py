@@ -284,9 +284,19 @@ def kl_divergence(true_rows: jax.Array, predicted_rows: jax.Array) -> jax.Array:
     return jnp.sum(true_rows * (safe_log(true_rows) - safe_log(predicted_rows)), axis=-1)
 
 
+def cross_entropy(true_rows: jax.Array, predicted_rows: jax.Array) -> jax.Array:
+    """`[...]`: −Σ_s' P(s') log P̂(s') = KL(P ‖ P̂) + the entropy of P, in nats; 0 log 0 = 0."""
+    return -jnp.sum(true_rows * safe_log(predicted_rows), axis=-1)
+
+
 def brier_score(true_rows: jax.Array, predicted_rows: jax.Array) -> jax.Array:
     """`[...]`: E_{s'∼P} Σ_i (P̂(i) − 1[i = s'])² = Σ(P̂ − P)² + 1 − ΣP². A correct stochastic row scores 1 − ΣP² > 0."""
-    return jnp.sum((predicted_rows - true_rows) ** 2, axis=-1) + 1.0 - jnp.sum(true_rows**2, axis=-1)
+    return excess_brier_score(true_rows, predicted_rows) + 1.0 - jnp.sum(true_rows**2, axis=-1)
+
+
+def excess_brier_score(true_rows: jax.Array, predicted_rows: jax.Array) -> jax.Array:
+    """`[...]`: Σ_i (P̂(i) − P(i))²: the Brier score without what a correct row costs."""
+    return jnp.sum((predicted_rows - true_rows) ** 2, axis=-1)
 
 
 def safe_log(probabilities: jax.Array) -> jax.Array:

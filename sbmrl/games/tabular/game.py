@@ -52,15 +52,17 @@ class TabularSeatState(NamedTuple):
 
 
 def _transition(key: jax.Array, mdp: TabularMDP, loss: Loss, now: TabularSeatState, action, predicted):
-    """One move of either seat: `(s', step rewards, total loss, terminated)`."""
+    """One move of either seat: `(s', next states as the loss needs them, step rewards, total loss, terminated)`."""
     true_row = mdp.transition[now.state, action]
     next_state = sample_row(key, jnp.where(now.play.in_model, predicted, true_row))
-    total_loss = now.total_loss + loss.sampled(true_row, predicted, next_state)
+    more = [sample_row(jax.random.fold_in(key, draw), true_row) for draw in range(1, loss.num_draws)]
+    drawn = jnp.stack([next_state, *more])
+    total_loss = now.total_loss + loss.sampled(true_row, predicted, drawn)
     terminated = jnp.array(mdp.terminal)[next_state]
     ended = terminated | (now.time + 1 >= mdp.horizon)
     mean_loss = total_loss / (now.time + 1)
     earned = {"return": mdp.reward[now.state, action, next_state], "fit": jnp.where(ended, -mean_loss, 0.0)}
-    return next_state, earned, total_loss, terminated
+    return next_state, drawn, earned, total_loss, terminated
 
 
 def _policy_seat(mdp: TabularMDP, loss: Loss) -> Seat:
@@ -74,9 +76,9 @@ def _policy_seat(mdp: TabularMDP, loss: Loss) -> Seat:
 
     def step(key: jax.Array, now: TabularSeatState, answer: jax.Array):
         predicted = now.other[now.state, answer]
-        next_state, earned, total_loss, terminated = _transition(key, mdp, loss, now, answer, predicted)
+        next_state, drawn, earned, total_loss, terminated = _transition(key, mdp, loss, now, answer, predicted)
         now = now._replace(state=next_state, time=now.time + 1, total_loss=total_loss)
-        return now, earned, terminated, {"next_state": next_state}
+        return now, earned, terminated, {"next_states": drawn}
 
     def fill(rows: jax.Array) -> Strategy:
         return uniform_policy(mdp).at[deciding].set(rows)
@@ -112,10 +114,10 @@ def _model_seat(mdp: TabularMDP, loss: Loss) -> Seat:
     def step(key: jax.Array, now: TabularSeatState, answer: jax.Array):
         key_next, key_action = jax.random.split(key)
         predicted = jax.nn.softmax(answer)
-        next_state, earned, total_loss, terminated = _transition(key_next, mdp, loss, now, now.action, predicted)
+        next_state, drawn, earned, total_loss, terminated = _transition(key_next, mdp, loss, now, now.action, predicted)
         action = sample_row(key_action, at_time(now.other, now.time + 1)[next_state])
         now = now._replace(state=next_state, action=action, time=now.time + 1, total_loss=total_loss)
-        return now, earned, terminated, {"next_state": next_state}
+        return now, earned, terminated, {"next_states": drawn}
 
     def table(outputs: jax.Array) -> Strategy:
         rows = jnp.zeros_like(mdp.transition).at[states, actions].set(jax.nn.softmax(outputs))
@@ -123,8 +125,8 @@ def _model_seat(mdp: TabularMDP, loss: Loss) -> Seat:
 
     def prediction_loss(predicted: jax.Array, info: Info) -> jax.Array:
         """With KL this is cross-entropy: the log-probability under the true row has no gradient."""
-        observed = jax.nn.one_hot(info["next_state"], mdp.num_states)  # the row of which the next state is a sample
-        return loss.sampled(observed, predicted, info["next_state"])
+        observed = jax.nn.one_hot(info["next_states"][0], mdp.num_states)  # as if this next state were certain
+        return loss.sampled(observed, predicted, info["next_states"])
 
     return Seat(
         jnp.asarray(queries),

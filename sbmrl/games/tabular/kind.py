@@ -106,6 +106,9 @@ def _check_aggregated(composition: Composition) -> None:
     learns = composition.scheme is INNER_OUTER and follower is not None and follower.differentiates
     allowed = "must be inner_outer with data=aggregated, whose follower learns from the data so far by gradient"
     require(learns, "scheme", allowed, composition.scheme.name)
+    told = "one next state a decision; brier differs from it by a constant of the data"
+    allowed = f"must need no second next state with data=aggregated, which holds {told}"
+    require(LOSSES[options.loss].num_draws == 1, "loss", allowed, options.loss)
     least, size = options.num_new_transitions, options.buffer_size
     require(size >= least, "buffer_size", f"must be at least num_new_transitions ({least})", size)
     if composition.leader_plays:

@@ -19,7 +19,7 @@ from sbmrl.games.tabular.closed_forms import (
 )
 from sbmrl.games.tabular.mdp import TabularMDP, tabular_environment, with_transition
 from sbmrl.games.tabular.payoffs import LOSSES, Measurement, expected_loss, payoffs
-from sbmrl.games.tabular.theory.bounds import certify
+from sbmrl.games.tabular.theory.certificates import UNBOUNDED, certify, certify_data, certify_noise, certify_reward
 
 MEASURED_PAYOFFS = ("model_return", "real_return", "fit", "random_fit")
 
@@ -30,8 +30,8 @@ PLAYED: dict[Role, Callable[[Strategy], Strategy]] = {"policy": greedy, "model":
 def best_response_value(measurement: Measurement, formulation: Formulation, given: Profile) -> jax.Array:
     """`[]`: the largest payoff that a follower can have against what is given.
 
-    A policy's, by backward induction in the model; a model's that only fits, by the rows that minimise both proper
-    losses: the true ones, or those of the collected data. A model that wants more has no closed form: from those rows
+    A policy's, by backward induction in the model; a model's that only fits, by the rows that minimise every proper
+    loss: the true ones, or those of the collected data. A model that wants more has no closed form: from those rows
     it ascends its payoff, so its best value, and with it the regret, is a lower bound.
     """
     wants = formulation.follower_wants
@@ -93,11 +93,22 @@ def leader_at_truth(measurement: Measurement, formulation: Formulation) -> Strat
 
 
 def certificate(measurement: Measurement, formulation: Formulation, outcome: Outcome, evaluated: Profile) -> Metrics:
-    """The exact certificate of an evaluated profile (`sbmrl.games.tabular.theory.bounds`)."""
-    at_optimum = evaluated["model"]
-    if formulation.leader == "policy":
-        at_optimum = outcome(leader_at_truth(measurement, formulation))["model"]
-    return certify(measurement.mdp, evaluated["policy"], evaluated["model"], at_optimum)._asdict()
+    """The exact certificate of an evaluated profile (`sbmrl.games.tabular.theory.certificates`).
+
+    Theorems 1 and 2 for every run; where a model leads by one of the two repairs, the statement on that; where data are
+    collected, the statement on any data.
+    """
+    mdp, policy, model = measurement.mdp, evaluated["policy"], evaluated["model"]
+    right = outcome(leader_at_truth(measurement, formulation))
+    at_optimum = right["model"] if formulation.leader == "policy" else model
+    found = certify(mdp, policy, model, at_optimum)._asdict()
+    if formulation.leader == "model":
+        reply = PLAYED["policy"](right["policy"])
+        for certify_repair in (certify_reward, certify_noise):
+            found |= certify_repair(measurement, formulation.leader_wants, policy, model, reply)
+    if "data" in right:
+        found |= certify_data(mdp, policy, model, right["data"])
+    return found
 
 
 def measure_profile(
@@ -159,6 +170,7 @@ def make_measures(
         follower=follower,
         verdict=at_the_end,
         sampled_returns=lambda key, evaluated, num: sampled_returns(key, mdp, evaluated["policy"], num),
+        unknown=UNBOUNDED,
     )
 
 

@@ -12,8 +12,8 @@ TieBreaking = Literal["lowest", "optimistic", "pessimistic"]
 class TabularOptions(GameOptions):
     """The data and the loss of the model."""
 
-    loss: Literal["brier", "kl"] = "brier"
-    """ℓ, the model's loss: Brier (the poster's code) or KL divergence (the poster's text)."""
+    loss: Literal["brier", "kl", "cross_entropy", "excess_brier"] = "brier"
+    """ℓ, the model's loss: Brier (the poster's code), KL (its text), or what differs from them by a row's own cost."""
     data: Literal["own", "aggregated"] = "own"
     """What `fit` is measured on: the data of the present policy, or all transitions so far (Rajeswaran et al.)."""
     num_initial_transitions: int = 1000

@@ -15,11 +15,22 @@ Every payoff is a number to be *maximised* and has two twins:
 
 The sampled fit averages over the steps of each episode, as the poster's code did, so that short episodes are not
 rewarded for being short; the exact one averages over the pooled steps. They agree on worlds without early ends.
+
+Four losses ℓ (`LOSSES`). An *excess* loss is 0 at the truth; a *raw* one is an excess loss plus what it costs to be
+right, v(s, a), which depends on the pair alone. In the model both have the same derivative. A leader whose follower
+answers chooses the pairs as well, and a raw loss pays it for pairs with a small v: where the world is predictable.
+
+| loss | row | v | from samples |
+|---|---|---|---|
+| kl | Σ P log(P / P̂) | – | needs log P, which no learner knows |
+| cross_entropy | −Σ P log P̂ | entropy of P | one next state |
+| brier | Σ (P̂ − P)² + 1 − ΣP² | 1 − ΣP² | one next state |
+| excess_brier | Σ (P̂ − P)² | – | two independent next states of the pair |
 """
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -27,6 +38,8 @@ import jax.numpy as jnp
 from sbmrl.core.game import Payoff, Profile
 from sbmrl.games.tabular.closed_forms import (
     brier_score,
+    cross_entropy,
+    excess_brier_score,
     finite_horizon_occupancy,
     finite_horizon_return,
     kl_divergence,
@@ -40,28 +53,49 @@ class Loss(NamedTuple):
 
     Attributes:
         expected: (true rows `[..., S]`, predicted rows `[..., S]`) -> `[...]`.
-        sampled: (true row `[S]`, predicted row `[S]`, next state `[]`) -> `[]`; its mean over next states of the
-            true row is `expected`.
+        sampled: (true row `[S]`, predicted row `[S]`, next states `[num_draws]`) -> `[]`; its mean over independent
+            next states of the true row is `expected`.
+        excess: whether it is 0 at the truth (static).
+        divergence: what it is in excess of the truth's, KL(P ‖ P̂) or Σ(P̂ − P)² (static).
+        num_draws: next states of one pair that it needs (static).
     """
 
     expected: Callable[[jax.Array, jax.Array], jax.Array]
     sampled: Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+    excess: bool
+    divergence: Literal["kl", "brier"]
+    num_draws: int = 1
 
 
-def _log_ratio(true_row: jax.Array, predicted_row: jax.Array, next_state: jax.Array) -> jax.Array:
+def _log_ratio(true_row: jax.Array, predicted_row: jax.Array, next_states: jax.Array) -> jax.Array:
     """Log P(s') − log P̂(s'): unbiased for KL(P ‖ P̂). The first term does not depend on the model, but on the policy."""
-    return safe_log(true_row[next_state]) - safe_log(predicted_row[next_state])
+    return safe_log(true_row[next_states[0]]) - safe_log(predicted_row[next_states[0]])
 
 
-def _squared_distance(true_row: jax.Array, predicted_row: jax.Array, next_state: jax.Array) -> jax.Array:
+def _surprise(true_row: jax.Array, predicted_row: jax.Array, next_states: jax.Array) -> jax.Array:
+    """−log P̂(s'): the cross-entropy of one observed transition."""
+    del true_row
+    return -safe_log(predicted_row[next_states[0]])
+
+
+def _squared_distance(true_row: jax.Array, predicted_row: jax.Array, next_states: jax.Array) -> jax.Array:
     """Σ_i (P̂(i) − 1[i = s'])²: the Brier score of one observed transition, the poster's code."""
     del true_row
-    return jnp.sum((predicted_row - jax.nn.one_hot(next_state, predicted_row.shape[0])) ** 2)
+    return jnp.sum((predicted_row - jax.nn.one_hot(next_states[0], predicted_row.shape[0])) ** 2)
+
+
+def _product_of_errors(true_row: jax.Array, predicted_row: jax.Array, next_states: jax.Array) -> jax.Array:
+    """Σ_i (P̂(i) − 1[i = s'])(P̂(i) − 1[i = s'']), s' and s'' independent: the mean of each factor is P̂(i) − P(i)."""
+    del true_row
+    errors = predicted_row - jax.nn.one_hot(next_states, predicted_row.shape[0])
+    return jnp.sum(errors[0] * errors[1])
 
 
 LOSSES: dict[str, Loss] = {
-    "kl": Loss(kl_divergence, _log_ratio),
-    "brier": Loss(brier_score, _squared_distance),
+    "kl": Loss(kl_divergence, _log_ratio, True, "kl"),
+    "brier": Loss(brier_score, _squared_distance, False, "brier"),
+    "cross_entropy": Loss(cross_entropy, _surprise, False, "kl"),
+    "excess_brier": Loss(excess_brier_score, _product_of_errors, True, "brier", num_draws=2),
 }
 
 

@@ -194,7 +194,14 @@ def test_losses_are_smallest_at_the_truth():
     assert (exact.kl_divergence(true, other) > 0).all()
     assert (exact.brier_score(true, other) > exact.brier_score(true, true)).all()
     np.testing.assert_allclose(exact.brier_score(true, true), 1.0 - (true**2).sum(-1), atol=1e-6)
-    assert np.isfinite(exact.kl_divergence(jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0])))
+    entropy = -(true * np.log(true)).sum(-1)
+    np.testing.assert_allclose(exact.cross_entropy(true, true), entropy, atol=1e-6)
+    np.testing.assert_allclose(exact.cross_entropy(true, other), exact.kl_divergence(true, other) + entropy, atol=1e-5)
+    np.testing.assert_array_equal(exact.excess_brier_score(true, true), 0.0)
+    assert (exact.excess_brier_score(true, other) > 0).all()
+    certain, impossible = jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0])
+    assert np.isfinite(exact.kl_divergence(certain, impossible))
+    assert np.isfinite(exact.cross_entropy(certain, impossible))
 
 
 def test_gradient_of_the_return_agrees_with_finite_differences():
