@@ -1,7 +1,8 @@
 """Exact values of finite MDPs: returns, occupancies, optimal values, losses.
 
 Symbols: π `[S, A]` policy (with a clock `[T, S, A]`, where said), P `[S, A, S]` transition, R `[S, A, S]` reward,
-ρ `[S]` initial distribution, T horizon, γ discount. Terminal states are absorbing and pay 0 (`TabularMDP`). Everything
+ρ `[S]` initial distribution, T horizon, γ discount. Returns over T steps are discounted by the world's own γ, which
+is 1 unless it says otherwise; occupancies never are. Terminal states are absorbing and pay 0 (`TabularMDP`). Everything
 is differentiable in the policy, the transition and the reward, and unbatched; batch with `jax.vmap`.
 """
 
@@ -47,12 +48,12 @@ _UNROLL = 5  # steps of a backward induction in one loop body: the matrices are 
 
 
 def finite_horizon_values(mdp: TabularMDP, policy: jax.Array) -> jax.Array:
-    """`[S]`: V_T with V_0 = 0, V_{k+1} = r_π + P_π V_k; undiscounted return over T steps of `policy` `[(T,) S, A]`."""
+    """`[S]`: V_T with V_0 = 0, V_{k+1} = r_π + γ P_π V_k; the return over T steps of `policy` `[(T,) S, A]`."""
     matrices = _policy_matrices(mdp, policy)
 
     def step(values: jax.Array, now: tuple[jax.Array, jax.Array] | None):
         transition, reward = matrices if now is None else now
-        return reward + transition @ values, None
+        return reward + mdp.discount * (transition @ values), None
 
     start = jnp.zeros(mdp.num_states, matrices[1].dtype)
     clock = matrices if policy.ndim == 3 else None
@@ -60,7 +61,7 @@ def finite_horizon_values(mdp: TabularMDP, policy: jax.Array) -> jax.Array:
 
 
 def finite_horizon_return(mdp: TabularMDP, policy: jax.Array) -> jax.Array:
-    """J_T(π, M) = ρᵀ V_T, undiscounted; π `[(T,) S, A]`."""
+    """J_T(π, M) = ρᵀ V_T, the return over T steps; π `[(T,) S, A]`."""
     return mdp.initial @ finite_horizon_values(mdp, policy)
 
 
@@ -122,7 +123,7 @@ class OptimalPlan(NamedTuple):
 
 
 def optimal_action_values(mdp: TabularMDP, temperature: jax.typing.ArrayLike | None = None) -> jax.Array:
-    """`[T, S, A]`: Q_t by backward induction, Q_t = r + P V_{t+1}, V_T = 0.
+    """`[T, S, A]`: Q_t by backward induction, Q_t = r + γ P V_{t+1}, V_T = 0.
 
     V = max_a Q, or with a temperature τ the soft maximum V = τ log Σ_a exp(Q / τ) of the problem with entropy bonus τ.
     """
@@ -135,7 +136,7 @@ def optimal_action_values(mdp: TabularMDP, temperature: jax.typing.ArrayLike | N
         return jnp.where(np.array(mdp.terminal), 0.0, soft)  # nobody chooses in a terminal state
 
     def step(values: jax.Array, _):
-        action_values = reward + mdp.transition @ values
+        action_values = reward + mdp.discount * (mdp.transition @ values)
         return best(action_values), action_values
 
     start = jnp.zeros(mdp.num_states, reward.dtype)
@@ -144,7 +145,7 @@ def optimal_action_values(mdp: TabularMDP, temperature: jax.typing.ArrayLike | N
 
 
 def finite_horizon_optimum(mdp: TabularMDP) -> OptimalPlan:
-    """Backward induction over T steps: V_{k+1}(s) = max_a r(s, a) + Σ_s' P(s'|s, a) V_k(s').
+    """Backward induction over T steps: V_{k+1}(s) = max_a r(s, a) + γ Σ_s' P(s'|s, a) V_k(s').
 
     The value is the maximum over *all* policies, time-dependent ones included.
     """
