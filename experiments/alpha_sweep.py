@@ -1,4 +1,4 @@
-"""α-sweeps of both repairs, one compile each: agent reward in the world and in the model, random noise; KL and Brier.
+"""α-sweeps of both repairs, one compile each: agent reward in the world and in the model, random noise; all losses.
 
 python experiments/alpha_sweep.py
 """
@@ -17,6 +17,7 @@ from sbmrl.learners.gradient import GradientOptions
 
 ALPHAS = np.concatenate([[0.0], np.linspace(0.05, 0.95, 19), [0.99, 0.999, 1.0]])
 SEEDS, NUM_RANDOM = 64, 256
+LINES = {"kl": "-", "excess_brier": "-.", "cross_entropy": ":", "brier": "--"}  # loss -> line
 REPAIRS = {
     "agent reward in the world": ("mal_agent_reward", "world", "#0072b2"),
     "agent reward in the model": ("mal_agent_reward", "model", "#d55e00"),
@@ -44,7 +45,7 @@ def sweep(formulation: str, agent_reward: str, loss: str, on_random: bool) -> li
 
 
 def draw(curves: list[dict[str, Any]]) -> Figure:
-    """Left the poster's world, right the random ones; solid KL, dashed Brier; bands are intervals."""
+    """Left the poster's world, right the random ones; a line style a loss; bands are intervals."""
     figure = Figure(figsize=(10.0, 4.1), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, place in zip(panels, ("simple_mdp_2", "random"), strict=True):
@@ -52,7 +53,7 @@ def draw(curves: list[dict[str, Any]]) -> Figure:
             if curve["worlds"] != place:
                 continue
             share = [point["fooled"] for point in curve["points"]]
-            colour, line = REPAIRS[curve["repair"]][2], "-" if curve["loss"] == "kl" else "--"
+            colour, line = REPAIRS[curve["repair"]][2], LINES[curve["loss"]]
             axes.plot(ALPHAS, [s["value"] for s in share], line, color=colour, lw=1.6)
             low, high = ([s[end] for s in share] for end in ("low", "high"))
             axes.fill_between(ALPHAS, low, high, color=colour, alpha=0.12, lw=0)
@@ -65,8 +66,8 @@ def draw(curves: list[dict[str, Any]]) -> Figure:
     panels[0].set_ylabel("share fooled")
     for name, (_, _, colour) in REPAIRS.items():
         panels[0].plot([], [], color=colour, label=name)
-    panels[0].plot([], [], "-", color="#444444", label="KL")
-    panels[0].plot([], [], "--", color="#444444", label="Brier")
+    for loss, line in LINES.items():
+        panels[0].plot([], [], line, color="#444444", label=loss.replace("_", "-"))
     figure.legend(
         *panels[0].get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside lower center", ncols=5
     )
@@ -76,9 +77,7 @@ def draw(curves: list[dict[str, Any]]) -> Figure:
 def main() -> None:
     """Run the sweeps, keep the numbers and draw."""
     clock, curves = Clock(), []
-    for (repair, (formulation, where, _)), loss, on_random in itertools.product(
-        REPAIRS.items(), ("kl", "brier"), (False, True)
-    ):
+    for (repair, (formulation, where, _)), loss, on_random in itertools.product(REPAIRS.items(), LINES, (False, True)):
         points = sweep(formulation, where, loss, on_random)
         worlds = "random" if on_random else "simple_mdp_2"
         curves.append({"repair": repair, "loss": loss, "worlds": worlds, "points": points})
