@@ -25,7 +25,7 @@ def break_ties(
     Args:
         mdp: the world in which the gain is earned.
         action_values: `[T, S, A]` Q_t of whoever chooses.
-        gain: `[T, S, A]` what is earned by whoever breaks the ties.
+        gain: `[(T,) S, A]` what is earned by whoever breaks the ties.
         tolerance: how far from the best an action may be, in units of Q.
     """
 
@@ -36,7 +36,8 @@ def break_ties(
         return jnp.max(total, axis=-1), greedy(total)
 
     start = jnp.zeros(mdp.num_states, gain.dtype)
-    _, policy = jax.lax.scan(step, start, (action_values, gain), reverse=True)
+    gains = jnp.broadcast_to(gain, action_values.shape)
+    _, policy = jax.lax.scan(step, start, (action_values, gains), reverse=True)
     return policy
 
 
