@@ -1,4 +1,4 @@
-"""α-sweeps of both repairs, one compile each: agent reward in the world and in the model, random noise; KL and Brier.
+"""α-sweeps of both repairs, one compile each: agent reward in the world and in the model, random noise; all losses.
 
 python experiments/alpha_sweep.py
 """
@@ -21,6 +21,8 @@ SHARES = np.concatenate([np.linspace(1.0, 0.1, 10), np.geomspace(0.1, 1e-4, 13)[
 ALPHAS = np.concatenate([1.0 - SHARES, [1.0]])
 MAL_AT = 3e-5  # where α = 1 stands on the logarithmic axis
 SEEDS, NUM_RANDOM = 64, 256
+LINES = {"kl": "-", "excess_brier": "-.", "cross_entropy": ":", "brier": "--"}  # loss -> line
+MARKERS = {"kl": "o", "excess_brier": "D", "cross_entropy": "^", "brier": "s"}  # loss -> where α = 1
 REPAIRS = {
     "agent reward in the world": ("mal_agent_reward", "world", "#0072b2"),
     "agent reward in the model": ("mal_agent_reward", "model", "#d55e00"),
@@ -48,7 +50,7 @@ def sweep(formulation: str, agent_reward: str, loss: str, on_random: bool) -> li
 
 
 def draw(curves: list[dict[str, Any]]) -> Figure:
-    """Left the poster's world, right the random ones; solid KL, dashed Brier; bands are intervals."""
+    """Left the poster's world, right the random ones; a line style a loss; bands are intervals."""
     figure = Figure(figsize=(10.0, 4.1), layout="constrained")
     panels = figure.subplots(1, 2, sharey=True)
     for axes, place in zip(panels, ("simple_mdp_2", "random"), strict=True):
@@ -56,11 +58,11 @@ def draw(curves: list[dict[str, Any]]) -> Figure:
             if curve["worlds"] != place:
                 continue
             share = [point["fooled"] for point in curve["points"]]
-            colour, line = REPAIRS[curve["repair"]][2], "-" if curve["loss"] == "kl" else "--"
+            colour, line = REPAIRS[curve["repair"]][2], LINES[curve["loss"]]
             value, low, high = ([s[part] for s in share] for part in ("value", "low", "high"))
             axes.plot(SHARES, value[:-1], line, color=colour, lw=1.6)
             axes.fill_between(SHARES, low[:-1], high[:-1], color=colour, alpha=0.12, lw=0)
-            axes.plot(MAL_AT, value[-1], "o" if line == "-" else "s", ms=4, color=colour)
+            axes.plot(MAL_AT, value[-1], MARKERS[curve["loss"]], ms=4, color=colour)
         axes.axvline(1.0 / (1.0 + HORIZON), color="#222222", lw=0.8, ls=":")
         axes.set_xscale("log")
         axes.set_xlim(1.3, 0.7 * MAL_AT)
@@ -74,8 +76,8 @@ def draw(curves: list[dict[str, Any]]) -> Figure:
     panels[0].set_ylabel("share fooled")
     for name, (_, _, colour) in REPAIRS.items():
         panels[0].plot([], [], color=colour, label=name)
-    panels[0].plot([], [], "-", color="#444444", label="KL")
-    panels[0].plot([], [], "--", color="#444444", label="Brier")
+    for loss, line in LINES.items():
+        panels[0].plot([], [], line, color="#444444", label=loss.replace("_", "-"))
     figure.legend(
         *panels[0].get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside lower center", ncols=5
     )
@@ -85,9 +87,7 @@ def draw(curves: list[dict[str, Any]]) -> Figure:
 def main() -> None:
     """Run the sweeps, keep the numbers and draw."""
     clock, curves = Clock(), []
-    for (repair, (formulation, where, _)), loss, on_random in itertools.product(
-        REPAIRS.items(), ("kl", "brier"), (False, True)
-    ):
+    for (repair, (formulation, where, _)), loss, on_random in itertools.product(REPAIRS.items(), LINES, (False, True)):
         points = sweep(formulation, where, loss, on_random)
         worlds = "random" if on_random else "simple_mdp_2"
         curves.append({"repair": repair, "loss": loss, "worlds": worlds, "points": points})

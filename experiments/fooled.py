@@ -1,9 +1,10 @@
 """How often each formulation is fooled: scheme × learner × initial leader × loss, over named and 1,000 random worlds.
 
-python experiments/fooled.py
+python experiments/fooled.py [NUMBER OF RANDOM WORLDS] [OF THE CONTEXTUALIZED FOLLOWER]
 """
 
 import itertools
+import sys
 from typing import Any
 
 from common import FIGURES, GROUPS, Clock, clean, fooled, fraction, random_worlds, repeated, save, stacked
@@ -13,13 +14,20 @@ from matplotlib.figure import Figure
 import sbmrl
 from sbmrl.games.model_based import formulations
 from sbmrl.games.tabular.options import PlanOptions
+from sbmrl.games.tabular.payoffs import LOSSES
 from sbmrl.games.tabular.programme import FORMULATIONS
 from sbmrl.learners.evolution import EvolutionOptions
 from sbmrl.learners.gradient import GradientOptions
 
 NUM_RANDOM, NUM_CONTEXTUAL, SEEDS = 1000, 200, 64
 INITIALS = ("uniform", "random", "truth")
-LOSSES = ("kl", "brier")
+# loss -> colour, marker, offset; blue for excess losses, orange for raw ones
+STYLES = {
+    "kl": ("#0072b2", "o", -0.24),
+    "excess_brier": ("#0072b2", "D", -0.08),
+    "cross_entropy": ("#d55e00", "o", 0.08),
+    "brier": ("#d55e00", "D", 0.24),
+}
 TITLES = {row.name: row.title for row in formulations.FORMULATIONS}
 
 
@@ -36,16 +44,17 @@ def experiment(formulation: str, scheme: str, learner: str, initial: str, loss: 
 
 
 def cells() -> list[tuple[str, str, str, str]]:
-    """(scheme, learner, initial, loss): all of them by gradient, evolution strategies with the exact response."""
-    by_gradient = itertools.product(("exact", "implicit", "inner_outer"), ("gradient",), INITIALS, LOSSES)
-    return [*by_gradient, *itertools.product(("exact",), ("evolution",), INITIALS, ("kl",))]
+    """(scheme, learner, initial, loss): the exact response from every start, all else from random models."""
+    exact = itertools.product(("exact",), ("gradient",), INITIALS, STYLES)
+    others = itertools.product(("implicit", "inner_outer"), ("gradient",), ("random",), STYLES)
+    return [*exact, *others, *itertools.product(("exact",), ("evolution",), ("random",), STYLES)]
 
 
-def on_random_worlds(clock: Clock) -> list[dict[str, Any]]:
+def on_random_worlds(clock: Clock, num_random: int, num_contextual: int) -> list[dict[str, Any]]:
     """One run in each of the random worlds, for every formulation and cell."""
     rows = []
-    jobs = [(cell, NUM_RANDOM) for cell in cells()]
-    jobs += [(("contextual", "gradient", "uniform", loss), NUM_CONTEXTUAL) for loss in LOSSES]
+    jobs = [(cell, num_random) for cell in cells()]
+    jobs += [(("contextual", "gradient", "uniform", loss), num_contextual) for loss in STYLES]
     for (cell, count), formulation in itertools.product(jobs, FORMULATIONS):
         metrics = final_metrics(experiment(formulation, *cell), random_worlds(count))
         keys = ("scheme", "learner", "initial", "loss")
@@ -74,38 +83,50 @@ def on_named_worlds(clock: Clock) -> list[dict[str, Any]]:
     return rows
 
 
-def draw(rows: list[dict[str, Any]]) -> Figure:
-    """A panel a formulation: bars of the fooled share with intervals, one group a scheme and learner."""
-    figure = Figure(figsize=(11.0, 6.2), layout="constrained")
+def draw(rows: list[dict[str, Any]], num_random: int, num_contextual: int) -> Figure:
+    """A panel a formulation: the fooled share with its interval, by cell and loss; colours tell excess from raw."""
+    figure = Figure(figsize=(11.0, 6.6), layout="constrained")
     panels = figure.subplots(2, 2, sharex=True, sharey=True).ravel()
-    groups = [("exact", "gradient"), ("implicit", "gradient"), ("inner_outer", "gradient"), ("exact", "evolution")]
-    groups.append(("contextual", "gradient"))
-    colours = {"uniform": "#0072b2", "random": "#e69f00", "truth": "#009e73"}
+    groups = list(dict.fromkeys((row["scheme"], row["learner"], row["initial"]) for row in rows))
     for axes, formulation in zip(panels, FORMULATIONS, strict=True):
-        for (place, group), (shift, initial) in itertools.product(
-            enumerate(groups), zip((-0.26, 0.0, 0.26), INITIALS, strict=True)
-        ):
-            for row in rows:
-                found = (row["scheme"], row["learner"], row["initial"], row["formulation"])
-                if found != (*group, initial, formulation):
-                    continue
-                share, offset = row["fooled"], 0.06 if row["loss"] == "brier" else -0.06
-                error = [[share["value"] - share["low"]], [share["high"] - share["value"]]]
-                marker = "o" if row["loss"] == "kl" else "D"
-                style = {"color": colours[initial], "fmt": marker, "ms": 5, "capsize": 2, "lw": 1}
-                axes.errorbar(place + shift + offset, share["value"], yerr=error, **style)
+        for row in rows:
+            if row["formulation"] != formulation:
+                continue
+            place = groups.index((row["scheme"], row["learner"], row["initial"]))
+            colour, marker, offset = STYLES[row["loss"]]
+            share = row["fooled"]
+            error = [[share["value"] - share["low"]], [share["high"] - share["value"]]]
+            style: Any = {"color": colour, "fmt": marker, "ms": 5, "capsize": 2, "lw": 1}
+            axes.errorbar(place + offset, share["value"], yerr=error, **style)
         axes.set_title(TITLES[formulation], fontsize=10)
         axes.set_ylim(-0.03, 1.03)
-        axes.set_xticks(range(len(groups)), [f"{scheme}\n{learner}" for scheme, learner in groups], fontsize=8)
+        axes.set_xticks(range(len(groups)), [f"{s}\n{lear}\n{i}" for s, lear, i in groups], fontsize=7)
         axes.grid(axis="y", lw=0.4, alpha=0.5)
         clean(axes)
-    for initial, colour in colours.items():
-        panels[0].plot([], [], "o", color=colour, ms=5, label=f"leader starts {initial}")
-    panels[0].plot([], [], "o", color="#444444", ms=5, label="KL")
-    panels[0].plot([], [], "D", color="#444444", ms=5, label="Brier")
-    panels[0].legend(frameon=False, fontsize=8)
-    figure.supylabel(f"fooled, share of {NUM_RANDOM:,} random worlds (contextual: {NUM_CONTEXTUAL})", fontsize=9)
+    for loss, (colour, marker, _) in STYLES.items():
+        kind = "excess" if LOSSES[loss].excess else "raw"
+        panels[0].plot([], [], marker, color=colour, ms=5, label=f"{loss.replace('_', '-')} ({kind})")
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside lower center", ncols=4
+    )
+    told = f"fooled, share of {num_random:,} random worlds (contextual: {num_contextual})"
+    figure.supylabel(told, fontsize=9)
     return figure
+
+
+def random_markdown(rows: list[dict[str, Any]]) -> str:
+    """Fooled by cell and formulation, with the interval, losses beside each other."""
+    lines = ["| scheme, learner, start | loss | " + " | ".join(TITLES[name] for name in FORMULATIONS) + " |"]
+    lines.append("|---" * (2 + len(FORMULATIONS)) + "|")
+    for key in dict.fromkeys((row["scheme"], row["learner"], row["initial"], row["loss"]) for row in rows):
+        own = {
+            row["formulation"]: row["fooled"]
+            for row in rows
+            if (row["scheme"], row["learner"], row["initial"], row["loss"]) == key
+        }
+        shares = [f"{s['value']:.1%} [{s['low']:.0%}, {s['high']:.0%}]" for s in (own[name] for name in FORMULATIONS)]
+        lines.append(f"| {', '.join(key[:3])} | {key[3]} | {' | '.join(shares)} |")
+    return "\n".join(lines) + "\n"
 
 
 def to_markdown(named: list[dict[str, Any]]) -> str:
@@ -126,11 +147,13 @@ def to_markdown(named: list[dict[str, Any]]) -> str:
 
 def main() -> None:
     """Run everything, keep the numbers and draw."""
-    clock = Clock()
+    clock, told = Clock(), [int(word) for word in sys.argv[1:]]
+    num_random, num_contextual = (*told, *(NUM_RANDOM, NUM_CONTEXTUAL)[len(told) :])
+    rows = on_random_worlds(clock, num_random, num_contextual)
+    (FIGURES / "fooled_random.md").write_text(random_markdown(rows), encoding="utf-8")
     named = on_named_worlds(clock)
     (FIGURES / "fooled_named.md").write_text(to_markdown(named), encoding="utf-8")
-    rows = on_random_worlds(clock)
-    save("fooled", draw(rows), {"random": rows, "named": named})
+    save("fooled", draw(rows, num_random, num_contextual), {"random": rows, "named": named})
 
 
 if __name__ == "__main__":

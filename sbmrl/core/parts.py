@@ -266,11 +266,19 @@ class WorldRow(NamedTuple):
 
 
 class ProgrammeCell(NamedTuple):
-    """A row of a programme: its directory, its experiment, and in words what tells it apart."""
+    """A row of a programme.
+
+    Attributes:
+        name: its directory.
+        experiment: the configuration.
+        static: in words what tells it apart.
+        axes: traced fields and the values at each combination of which it is run.
+    """
 
     name: str
     experiment: Any
     static: tuple[tuple[str, Any], ...] = ()
+    axes: tuple[tuple[str, tuple[float, ...]], ...] = ()
 
 
 class Programme(NamedTuple):

@@ -14,7 +14,10 @@ from sbmrl.games.matrix.programme import ORACLES_FOLLOWERS
 from sbmrl.games.matrix.q_learning import Q_LEARNING
 from sbmrl.games.model_based.formulations import FORMULATIONS as MODEL_BASED_FORMULATIONS
 from sbmrl.games.tabular.kind import TABULAR
+from sbmrl.games.tabular.omd_programme import OMD
 from sbmrl.games.tabular.programme import POSTER
+from sbmrl.games.tabular.projected import PROJECTED
+from sbmrl.games.tabular.two_states import TWO_STATES
 from sbmrl.learners.evolution import EVOLUTION
 from sbmrl.learners.fit import FIT
 from sbmrl.learners.gradient import GRADIENT
@@ -27,11 +30,12 @@ from sbmrl.schemes.implicit import IMPLICIT
 from sbmrl.schemes.inner_outer import INNER_OUTER
 
 PARTS: tuple[Part, ...] = (
-    *(PPO, POLICY_GRADIENT, NATURAL_POLICY_GRADIENT, GRADIENT, EVOLUTION, FIT, Q_LEARNING, ENSEMBLE, PHYSICS),
+    *(PPO, POLICY_GRADIENT, NATURAL_POLICY_GRADIENT, GRADIENT, PROJECTED, EVOLUTION, FIT, Q_LEARNING),
+    *(ENSEMBLE, PHYSICS),
     *(CONTEXTUAL, INNER_OUTER, EXACT, IMPLICIT),
-    *(TABULAR, LINEAR_QUADRATIC, CONTINUOUS, *MODEL_BASED_FORMULATIONS),
+    *(TABULAR, LINEAR_QUADRATIC, CONTINUOUS, *MODEL_BASED_FORMULATIONS, TWO_STATES),
     *(MATRIX, *MATRIX_FORMULATIONS),
-    *(POSTER, ORACLES_FOLLOWERS, LQR, CONTINUOUS_WORLDS),
+    *(POSTER, OMD, ORACLES_FOLLOWERS, LQR, CONTINUOUS_WORLDS),
 )
 
 with registering(BUILT_IN):

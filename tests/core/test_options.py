@@ -100,7 +100,10 @@ def test_options_of_another_part_are_refused():
         ("follower.exploration", "the learner q_learning"),
         ("follower.num_transitions", "the scheme exact with pal"),
         ("follower.clock", "the scheme exact with matrix_game or matrix_game_column"),
-        ("follower.max_iterations", "the scheme implicit with pal or mal or mal_agent_reward or mal_random_noise"),
+        (
+            "follower.max_iterations",
+            "the scheme implicit with pal or mal or mal_agent_reward or mal_random_noise or omd",
+        ),
     ],
 )
 def test_a_field_knows_the_parts_that_it_belongs_to(field, says):

@@ -141,6 +141,16 @@ def test_ties_are_broken_for_the_leaders_own_payoff_also_where_episodes_end_earl
         assert float(fitted) == pytest.approx(float(extreme), abs=1e-5)
 
 
+def test_ties_are_broken_for_a_discounted_return_as_brute_force_would():
+    """A model in which all actions are alike leaves the choice to OMD's leader, who is paid by the world's own γ."""
+    mdp = random_mdp(jax.random.key(3), 2, 2, horizon=3).replace(discount=0.2)
+    game, formulation = model_based_game(mdp, LOSSES["kl"]), formulation_of("omd")
+    scheme = exact(game, formulation, PlanOptions(tie_breaking="optimistic", tie_tolerance=100.0))
+    policy = jax.jit(scheme.respond)(jax.random.key(0), {"model": mdp.transition})
+    best = returns_of(mdp, clocked_policies(2, 2, 3)).max()
+    assert float(finite_horizon_return(mdp, policy)) == pytest.approx(float(best), abs=1e-5)
+
+
 def test_open_rows_lead_to_the_best_or_the_worst_next_state():
     known = np.ones((3, 2), bool)
     known[0, 1] = False

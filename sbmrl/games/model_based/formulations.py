@@ -1,7 +1,7 @@
 """The formulations of model-based RL, a row each.
 
 Source: Rajeswaran et al. (2020), arXiv 2004.07804, for PAL and MAL; the poster "Model-Based RL as Stackelberg Games:
-Don't Be Fooled by Your Own Model", section 2, for the two repairs.
+Don't Be Fooled by Your Own Model", section 2, for the two repairs; Nikishin et al. (2022), arXiv 2106.03273, for OMD.
 """
 
 from sbmrl.core.formulation import FormulationRow
@@ -57,6 +57,16 @@ FORMULATIONS = (
         options=RepairOptions,
         check=check_alpha,
         summary="MAL that must also fit random policies: min ℓ(M̂, α·μ^π + (1−α)·E μ^π')",
+    ),
+    FormulationRow(
+        name="omd",
+        title="OMD",
+        family="model_based",
+        leader="model",
+        follower="policy",
+        leader_wants=lambda options: {"real_return": 1.0},
+        follower_wants=lambda options: {"model_return": 1.0},
+        summary="model leads and wants nothing but the return of the policy that plans in it: max_M̂ J(π, M)",
     ),
     FormulationRow(
         name="pessimistic_pal",

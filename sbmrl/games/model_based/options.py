@@ -70,25 +70,29 @@ def columns(options: Any) -> dict[str, Any]:
 
 
 def refuse_void(composition: Composition, greedy_is_flat: bool) -> None:
-    """Raise `InputError` for an agent reward in the world that cannot move its leader.
+    """Raise `InputError` for a model that is paid in the world by what cannot move it.
 
-    It is a function of the policy alone, so it needs a response that the leader can move: with a response held fixed,
-    ∂ real_return / ∂M̂ = 0, and such a run would be plain MAL under another name.
+    The real return is a function of the policy alone, so it needs a response that the leader can move: with a response
+    held fixed, ∂ real_return / ∂M̂ = 0, and such a run would be plain MAL under another name, or with OMD nothing.
 
     Args:
         composition: the experiment with its parts.
         greedy_is_flat: whether a greedy response has no derivative in the model, as a choice among actions has none.
     """
     options = composition.experiment.game
-    if getattr(options, "agent_reward", "model") != "world" or options.allow_void:
+    wants = composition.formulation.leader_wants
+    if composition.row.leader != "model" or "real_return" not in wants or getattr(options, "allow_void", False):
         return
     reason = composition.scheme.unmoved(composition)
     flat = greedy_is_flat and composition.leader.differentiates and options.response == "greedy"
     if not reason and flat:
         reason = "answers by a best action, which has no gradient in the model"
-    if reason:
-        raise InputError(
-            f"scheme: {composition.scheme.name} {reason}, so a reward in the world does not move the leader and this "
-            "is plain MAL; use a response that depends on the leader, agent_reward=model, or allow_void to run it all "
-            "the same"
-        )
+    if not reason:
+        return
+    told, ways = "this is plain MAL", ", agent_reward=model, or allow_void to run it all the same"
+    if len(wants) == 1:
+        told, ways = "it learns nothing", ""
+    raise InputError(
+        f"scheme: {composition.scheme.name} {reason}, so a reward in the world does not move the leader and {told}; "
+        f"use a response that depends on the leader{ways}"
+    )

@@ -23,6 +23,7 @@ class WorldArrays(NamedTuple):
         initial: `[S]` distribution of the first state.
         terminal: states that end the episode; may be empty.
         horizon: number of decisions in an episode.
+        discount: γ in (0, 1], weight of a step's reward relative to the step before.
     """
 
     name: str
@@ -31,6 +32,7 @@ class WorldArrays(NamedTuple):
     initial: np.ndarray
     terminal: tuple[int, ...]
     horizon: int
+    discount: float = 1.0
 
 
 Edges = dict[tuple[int, int], dict[int, float]]  # (state, action) -> next state -> number

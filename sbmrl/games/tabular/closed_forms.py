@@ -1,7 +1,8 @@
 """Exact values of finite MDPs: returns, occupancies, optimal values, losses.
 
 Symbols: π `[S, A]` policy (with a clock `[T, S, A]`, where said), P `[S, A, S]` transition, R `[S, A, S]` reward,
-ρ `[S]` initial distribution, T horizon, γ discount. Terminal states are absorbing and pay 0 (`TabularMDP`). Everything
+ρ `[S]` initial distribution, T horizon, γ discount. Returns over T steps are discounted by the world's own γ, which
+is 1 unless it says otherwise; occupancies never are. Terminal states are absorbing and pay 0 (`TabularMDP`). Everything
 is differentiable in the policy, the transition and the reward, and unbatched; batch with `jax.vmap`.
 """
 
@@ -101,15 +102,16 @@ _followed.defvjp(_followed_forward, _followed_backward)
 
 
 def finite_horizon_values(mdp: TabularMDP, policy: jax.Array) -> jax.Array:
-    """`[S]`: V_T with V_0 = 0, V_{k+1} = r_π + P_π V_k; undiscounted return over T steps of `policy` `[(T,) S, A]`."""
+    """`[S]`: V_T with V_0 = 0, V_{k+1} = r_π + γ P_π V_k; the return over T steps of `policy` `[(T,) S, A]`."""
     if policy.ndim == 2:
-        return _iterated(*_policy_matrices(mdp, policy), mdp.horizon)
+        transition, reward = _policy_matrices(mdp, policy)
+        return _iterated(mdp.discount * transition, reward, mdp.horizon)
     chex.assert_shape(policy, (mdp.horizon, mdp.num_states, mdp.num_actions))
-    return _followed(policy, mdp.transition, expected_reward(mdp))
+    return _followed(policy, mdp.discount * mdp.transition, expected_reward(mdp))
 
 
 def finite_horizon_return(mdp: TabularMDP, policy: jax.Array) -> jax.Array:
-    """J_T(π, M) = ρᵀ V_T, undiscounted; π `[(T,) S, A]`."""
+    """J_T(π, M) = ρᵀ V_T, the return over T steps; π `[(T,) S, A]`."""
     return mdp.initial @ finite_horizon_values(mdp, policy)
 
 
@@ -223,17 +225,17 @@ _induced.defvjp(_induced_forward, _induced_backward)
 
 
 def optimal_action_values(mdp: TabularMDP, temperature: jax.typing.ArrayLike | None = None) -> jax.Array:
-    """`[T, S, A]`: Q_t by backward induction, Q_t = r + P V_{t+1}, V_T = 0.
+    """`[T, S, A]`: Q_t by backward induction, Q_t = r + γ P V_{t+1}, V_T = 0.
 
     V = max_a Q, or with a temperature τ the soft maximum V = τ log Σ_a exp(Q / τ) of the problem with entropy bonus τ.
     """
     reward = expected_reward(mdp)
     given = None if temperature is None else jnp.asarray(temperature, reward.dtype)
-    return _induced(mdp.transition, reward, given, mdp.terminal, mdp.horizon)
+    return _induced(mdp.discount * mdp.transition, reward, given, mdp.terminal, mdp.horizon)
 
 
 def finite_horizon_optimum(mdp: TabularMDP) -> OptimalPlan:
-    """Backward induction over T steps: V_{k+1}(s) = max_a r(s, a) + Σ_s' P(s'|s, a) V_k(s').
+    """Backward induction over T steps: V_{k+1}(s) = max_a r(s, a) + γ Σ_s' P(s'|s, a) V_k(s').
 
     The value is the maximum over *all* policies, time-dependent ones included.
     """

@@ -1,7 +1,7 @@
 """The user's own MDP from a JSON or npz file, checked before anything runs.
 
 Keys: `transition` `[S, A, S]`, `reward` `[S, A, S]` or `[S, A]`, `initial` (a state or a distribution `[S]`),
-`terminal` (list of states, may be empty), `horizon` (decisions per episode), optional `name`.
+`terminal` (list of states, may be empty), `horizon` (decisions per episode), optional `name` and `discount`.
 """
 
 from pathlib import Path
@@ -22,10 +22,10 @@ def load_world(path: str | Path) -> WorldArrays:
 
     Raises:
         InputError: unreadable or foreign file, missing key, wrong shape, NaN, negative probability, row that
-            does not sum to 1, state that does not exist, horizon below 1.
+            does not sum to 1, state that does not exist, horizon below 1, discount outside (0, 1].
     """
     path = Path(path)
-    fields = read_fields(path, "an MDP", _REQUIRED, ("name",))
+    fields = read_fields(path, "an MDP", _REQUIRED, ("name", "discount"))
     return check_world(fields, name_in(fields, path), where=f"{path}: ")
 
 
@@ -53,7 +53,14 @@ def check_world(fields: dict[str, Any], name: str, where: str = "") -> WorldArra
         _initial(fields["initial"], num_states, where + "initial"),
         _terminal(fields["terminal"], num_states, where + "terminal"),
         horizon_of(fields["horizon"], where + "horizon"),
+        _discount(fields.get("discount", 1.0), where + "discount"),
     )
+
+
+def _discount(value: Any, field: str) -> float:
+    array = numbers(value, field)
+    require(array.ndim == 0 and bool(0.0 < array <= 1.0), field, "must be a number in (0, 1]", value)
+    return float(array)
 
 
 def _require_distributions(rows: np.ndarray, field: str) -> None:

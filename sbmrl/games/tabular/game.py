@@ -1,11 +1,12 @@
 """The game of model-based RL on a tabular world: two seats, their strategies, queries and random players.
 
-A policy's strategy is its table π `[S, A]` (with a clock `[T, S, A]`), a model's its table P̂ `[S, A, S]`; collected
-data are (weighted) counts of transitions `[S, A, S]`. The policy answers states with actions, the model answers
-state–action pairs with a distribution over next states.
+A policy's strategy is its table π `[S, A]` (with a clock `[T, S, A]`), a model's its table P̂ `[S, A, S]`, or with
+rewards of its own (P̂, r̂) `[S, A, S + 1]`; collected data are (weighted) counts of transitions `[S, A, S]`. The policy
+answers states with actions, the model answers state–action pairs with a distribution over next states.
 """
 
 import functools
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
@@ -24,7 +25,12 @@ from sbmrl.core.game import (
     sample_row,
     softmax_starts,
 )
-from sbmrl.games.tabular.closed_forms import finite_horizon_occupancy, finite_horizon_optimum, uniform_policy
+from sbmrl.games.tabular.closed_forms import (
+    expected_reward,
+    finite_horizon_occupancy,
+    finite_horizon_optimum,
+    uniform_policy,
+)
 from sbmrl.games.tabular.mdp import TabularMDP, with_transition
 from sbmrl.games.tabular.measures import PLAYED, make_measures
 from sbmrl.games.tabular.payoffs import Loss, Measurement, Play, payoffs
@@ -61,7 +67,9 @@ def _transition(key: jax.Array, mdp: TabularMDP, loss: Loss, now: TabularSeatSta
     terminated = jnp.array(mdp.terminal)[next_state]
     ended = terminated | (now.time + 1 >= mdp.horizon)
     mean_loss = total_loss / (now.time + 1)
-    earned = {"return": mdp.reward[now.state, action, next_state], "fit": jnp.where(ended, -mean_loss, 0.0)}
+    weight = 1.0 if mdp.discount == 1.0 else mdp.discount**now.time
+    paid = weight * mdp.reward[now.state, action, next_state]
+    earned = {"return": paid, "fit": jnp.where(ended, -mean_loss, 0.0)}
     return next_state, drawn, earned, total_loss, terminated
 
 
@@ -96,7 +104,7 @@ def _policy_seat(mdp: TabularMDP, loss: Loss) -> Seat:
     )
 
 
-def _model_seat(mdp: TabularMDP, loss: Loss) -> Seat:
+def _model_seat(mdp: TabularMDP, loss: Loss, learned_rewards: bool) -> Seat:
     states, actions = (
         index.ravel() for index in np.meshgrid(mdp.decision_states, range(mdp.num_actions), indexing="ij")
     )
@@ -120,8 +128,12 @@ def _model_seat(mdp: TabularMDP, loss: Loss) -> Seat:
         return now, earned, terminated, {"next_states": drawn}
 
     def table(outputs: jax.Array) -> Strategy:
-        rows = jnp.zeros_like(mdp.transition).at[states, actions].set(jax.nn.softmax(outputs))
-        return with_transition(mdp, rows).transition
+        logits, rewards = outputs[:, : mdp.num_states], outputs[:, mdp.num_states :]
+        rows = jnp.zeros_like(mdp.transition).at[states, actions].set(jax.nn.softmax(logits))
+        rows = with_transition(mdp, rows).transition
+        if not learned_rewards:
+            return rows
+        return jnp.concatenate([rows, jnp.zeros_like(rows[..., :1]).at[states, actions].set(rewards)], axis=-1)
 
     def prediction_loss(predicted: jax.Array, info: Info) -> jax.Array:
         """With KL this is cross-entropy: the log-probability under the true row has no gradient."""
@@ -136,10 +148,42 @@ def _model_seat(mdp: TabularMDP, loss: Loss) -> Seat:
         table=table,
         rows=lambda model: model[states, actions],
         heard=table,
-        num_outputs=mdp.num_states,
+        num_outputs=mdp.num_states + learned_rewards,
         head="gaussian",
         prediction_loss=prediction_loss,
     )
+
+
+def _with_rewards(key: jax.Array, mdp: TabularMDP, rows: jax.Array, spread: float) -> Strategy:
+    """A model with rewards of its own: `rows`, and the true rewards, or with spread 1 random ones between them."""
+    rewards = expected_reward(mdp)
+    low, high = jnp.min(rewards), jnp.max(rewards)
+    drawn = jax.random.uniform(key, rewards.shape, minval=low, maxval=high)
+    return jnp.concatenate([rows, (rewards + spread * (drawn - rewards))[..., None]], axis=-1)
+
+
+def _with_reward_starts(
+    mdp: TabularMDP, seat: Seat, starts: Mapping[str, Callable[[jax.Array], jax.Array]]
+) -> Mapping[str, Callable[[jax.Array], jax.Array]]:
+    """How a model with rewards starts: logits as those without, rewards near 0, random or true."""
+    spreads = {"random": 1.0, "truth": 0.0}
+
+    def start(name: str, key: jax.Array) -> jax.Array:
+        key_rows, key_rewards = jax.random.split(key)
+        logits = starts[name](key_rows)
+        if name not in spreads:
+            rewards = 0.01 * jax.random.normal(key_rewards, (len(logits), 1))
+        else:
+            rewards = seat.rows(_with_rewards(key_rewards, mdp, mdp.transition, spreads[name]))[:, -1:]
+        return jnp.concatenate([logits, rewards], axis=-1)
+
+    return {name: functools.partial(start, name) for name in starts}
+
+
+def _all_pairs(mdp: TabularMDP) -> jax.Array:
+    """`[S, A]`: every pair in which somebody decides alike."""
+    weights = jnp.zeros((mdp.num_states, mdp.num_actions)).at[mdp.decision_states].set(1.0)
+    return weights / jnp.sum(weights)
 
 
 @functools.partial(jax.jit, static_argnames="num_policies")  # else it would be compiled operation by operation
@@ -183,16 +227,21 @@ def model_based_game(
     mixed_leaders: bool = False,
     num_random_policies: int = 256,
     aggregation: Aggregation | None = None,
+    learned_rewards: bool = False,
+    random_pairs: bool = False,
 ) -> Game:
     """The game on `mdp`, with random players drawn from Dirichlet(1) rows.
 
     A policy is heard through one sampled action per state, or with `mixed_leaders` through its probabilities. The
     exact `random_fit` averages over `num_random_policies` policies drawn once from a fixed key, so that it is a fixed
-    function of the model. With an `aggregation` the transitions that profiles cause are collected.
+    function of the model; with `random_pairs` it averages over all pairs and cannot be played. With an `aggregation`
+    the transitions that profiles cause are collected. With `learned_rewards` a model's strategy is (P̂, r̂)
+    `[S, A, S + 1]`; its seats then serve learners of exact payoffs only.
     """
     deciding = mdp.decision_states
     policy_shape = (mdp.num_states, mdp.num_actions)
-    measurement = Measurement(mdp, loss, _random_occupancy(mdp, num_random_policies))
+    occupancy = _all_pairs(mdp) if random_pairs else _random_occupancy(mdp, num_random_policies)
+    measurement = Measurement(mdp, loss, occupancy, random_pairs, learned_rewards)
 
     def heard_policy(key: jax.Array, policy: Strategy) -> Strategy:
         if mixed_leaders:
@@ -200,13 +249,18 @@ def model_based_game(
         actions = jax.vmap(sample_row)(jax.random.split(key, mdp.num_states), policy)
         return jax.nn.one_hot(actions, mdp.num_actions)
 
-    priors = {
-        "policy": lambda key: random_rows(key, policy_shape),
-        "model": lambda key: with_transition(mdp, random_rows(key, mdp.transition.shape)).transition,
-    }
+    def random_model(key: jax.Array) -> Strategy:
+        return with_transition(mdp, random_rows(key, mdp.transition.shape)).transition
+
+    priors = {"policy": lambda key: random_rows(key, policy_shape), "model": random_model}
     heard = {"policy": heard_policy, "model": lambda key, model: model}
-    seats = {"policy": _policy_seat(mdp, loss), "model": _model_seat(mdp, loss)}
+    seats = {"policy": _policy_seat(mdp, loss), "model": _model_seat(mdp, loss, learned_rewards)}
     truth = {"policy": lambda: finite_horizon_optimum(mdp).policy, "model": lambda: mdp.transition}
+    plain = {"policy": seats["policy"], "model": _model_seat(mdp, loss, False)}
+    starts = {role: softmax_starts(plain[role], priors[role], truth[role]) for role in seats}
+    if learned_rewards:
+        starts["model"] = _with_reward_starts(mdp, seats["model"], starts["model"])
+        priors["model"] = lambda key: _with_rewards(jax.random.fold_in(key, 1), mdp, random_model(key), 1.0)
     return Game(
         mdp,
         mdp.horizon,
@@ -216,7 +270,7 @@ def model_based_game(
         heard=heard,
         describe={role: lambda strategy: strategy[deciding].ravel() for role in ("policy", "model")},
         played=PLAYED,
-        starts={role: softmax_starts(seats[role], priors[role], truth[role]) for role in seats},
+        starts=starts,
         measures=lambda formulation: make_measures(measurement, formulation, priors, heard),
         best_response=functools.partial(best_response, measurement),
         soft_response=functools.partial(soft_response, mdp),

@@ -43,6 +43,7 @@ def _world_fields(world: TabularMDP) -> dict[str, Any]:
         **{name: np.asarray(array, np.float64).tolist() for name, array in arrays.items()},
         "terminal": [state for state, ends in enumerate(world.terminal) if ends],
         "horizon": world.horizon,
+        "discount": world.discount,
     }
 
 
@@ -59,7 +60,14 @@ def _make_game(world: TabularMDP, formulation: Formulation, options: TabularOpti
     own = options.data == "own"
     data = Aggregation(options.num_initial_transitions, options.num_new_transitions, options.buffer_size)
     mixed = options.context == "probabilities"
-    return model_based_game(world, LOSSES[options.loss], mixed, aggregation=None if own else data)
+    return model_based_game(
+        world,
+        LOSSES[options.loss],
+        mixed,
+        aggregation=None if own else data,
+        learned_rewards=options.rewards == "learned",
+        random_pairs=options.random_data == "pairs",
+    )
 
 
 def _exact(row: FormulationRow, differentiable: bool) -> PlanOptions | ConditionalsOptions | None:
@@ -81,6 +89,10 @@ def _check(composition: Composition) -> None:
     require_counts(options, "", "num_initial_transitions", "num_new_transitions", "buffer_size")
     if options.data == "aggregated":
         _check_aggregated(composition)
+    if options.rewards == "learned":
+        _check_rewards(composition)
+    if options.random_data == "pairs" and composition.leader_plays:
+        raise InputError("random_data: must be policies for a leader that plays, as no episode visits all pairs alike")
     refuse_void(composition, greedy_is_flat=True)
 
 
@@ -114,6 +126,17 @@ def _check_aggregated(composition: Composition) -> None:
     if composition.leader_plays:
         name = composition.leader.name
         raise InputError(f"leader: {name} plays for its payoff; data=aggregated needs a learner of exact payoffs")
+
+
+def _check_rewards(composition: Composition) -> None:
+    """A model that leads has rewards of its own only where everybody learns from exact payoffs."""
+    options, row, scheme = composition.experiment.game, composition.row, composition.experiment.scheme
+    require(row.leader == "model", "rewards", f"must be known for {row.name}, where the policy leads", options.rewards)
+    require(options.data == "own", "rewards", "must be known with data=aggregated", options.rewards)
+    follower = composition.follower
+    plays = composition.leader_plays or (follower is not None and follower.plays(scheme.follower))
+    allowed = "must be known where a player learns from episodes: learned rewards need learners of exact payoffs"
+    require(not plays, "rewards", allowed, options.rewards)
 
 
 def _unused(composition: Composition) -> dict[str, str]:

@@ -26,6 +26,7 @@ class TabularMDP(struct.PyTreeNode):
         terminal: per state, whether it ends the episode (static).
         horizon: decisions per episode, T (static).
         name: the world's name (static).
+        discount: γ in (0, 1], weight of a step's reward relative to the step before (static).
     """
 
     transition: jax.Array
@@ -34,6 +35,7 @@ class TabularMDP(struct.PyTreeNode):
     terminal: tuple[bool, ...] = struct.field(pytree_node=False)
     horizon: int = struct.field(pytree_node=False)
     name: str = struct.field(pytree_node=False, default="mdp")
+    discount: float = struct.field(pytree_node=False, default=1.0)
 
     @property
     def num_states(self) -> int:
@@ -61,6 +63,7 @@ def make_mdp(world: WorldArrays, dtype=None) -> TabularMDP:
         terminal,
         world.horizon,
         world.name,
+        world.discount,
     )
     return with_transition(mdp, mdp.transition)
 
@@ -110,6 +113,22 @@ def with_transition(mdp: TabularMDP, transition: jax.Array) -> TabularMDP:
     stay = jnp.eye(mdp.num_states, dtype=transition.dtype)[:, None, :]
     reward = jnp.where(terminal, 0.0, mdp.reward)
     return mdp.replace(transition=jnp.where(terminal, stay, transition), reward=reward)
+
+
+def imagined(mdp: TabularMDP, model: jax.Array) -> TabularMDP:
+    """The world that a model's strategy tells: P̂ `[S, A, S]`, or with rewards of its own (P̂, r̂) `[S, A, S + 1]`.
+
+    r̂(s, a) is the last column, paid whatever the next state. Without it rewards are the true ones.
+    """
+    rows = transition_of(mdp, model)
+    if model.shape[-1] > mdp.num_states:
+        mdp = mdp.replace(reward=jnp.broadcast_to(model[..., mdp.num_states :], rows.shape))
+    return with_transition(mdp, rows)
+
+
+def transition_of(mdp: TabularMDP, model: jax.Array) -> jax.Array:
+    """P̂ `[S, A, S]` of a model's strategy, which may have rewards behind it."""
+    return model[..., : mdp.num_states]
 
 
 class TabularState(NamedTuple):

@@ -11,15 +11,23 @@ from sbmrl.core.game import Measures, Metrics, Outcome, Profile, Strategy, at_ti
 from sbmrl.core.measures import mean_regret, verdict
 from sbmrl.core.payoffs import exact_payoff
 from sbmrl.games.tabular.closed_forms import (
+    expected_reward,
     finite_horizon_occupancy,
     finite_horizon_optimum,
     finite_horizon_return,
     safe_log,
     uniform_policy,
 )
-from sbmrl.games.tabular.mdp import TabularMDP, tabular_environment, with_transition
+from sbmrl.games.tabular.mdp import TabularMDP, imagined, tabular_environment, with_transition
 from sbmrl.games.tabular.payoffs import LOSSES, Measurement, expected_loss, payoffs
-from sbmrl.games.tabular.theory.certificates import UNBOUNDED, certify, certify_data, certify_noise, certify_reward
+from sbmrl.games.tabular.theory.certificates import (
+    UNBOUNDED,
+    Certificate,
+    certify,
+    certify_data,
+    certify_noise,
+    certify_reward,
+)
 
 MEASURED_PAYOFFS = ("model_return", "real_return", "fit", "random_fit")
 
@@ -36,7 +44,7 @@ def best_response_value(measurement: Measurement, formulation: Formulation, give
     """
     wants = formulation.follower_wants
     if formulation.follower == "policy":
-        return finite_horizon_optimum(with_transition(measurement.mdp, given["model"])).value
+        return finite_horizon_optimum(imagined(measurement.mdp, given["model"])).value
     rows = measurement.mdp.transition
     if "data_fit" in wants:
         pairs = jnp.sum(given["data"], axis=-1, keepdims=True)
@@ -87,17 +95,27 @@ def regret_at_truth(measurement: Measurement, formulation: Formulation, outcome:
 
 def leader_at_truth(measurement: Measurement, formulation: Formulation) -> Strategy:
     """The leader that there should be: the true model, or the policy that is optimal at the first decision."""
-    return (
-        measurement.mdp.transition if formulation.leader == "model" else finite_horizon_optimum(measurement.mdp).policy
-    )
+    mdp = measurement.mdp
+    if formulation.leader == "policy":
+        return finite_horizon_optimum(mdp).policy
+    if measurement.learned_rewards:
+        return jnp.concatenate([mdp.transition, expected_reward(mdp)[..., None]], axis=-1)
+    return mdp.transition
+
+
+def certified(measurement: Measurement) -> bool:
+    """Whether the theorems speak of such a game: returns without a discount, in models with the true rewards."""
+    return measurement.mdp.discount == 1.0 and not measurement.learned_rewards
 
 
 def certificate(measurement: Measurement, formulation: Formulation, outcome: Outcome, evaluated: Profile) -> Metrics:
     """The exact certificate of an evaluated profile (`sbmrl.games.tabular.theory.certificates`).
 
     Theorems 1 and 2 for every run; where a model leads by one of the two repairs, the statement on that; where data are
-    collected, the statement on any data.
+    collected, the statement on any data. NaN where the theorems do not speak of such a game.
     """
+    if not certified(measurement):
+        return dict.fromkeys(Certificate._fields, jnp.full((), jnp.nan))
     mdp, policy, model = measurement.mdp, evaluated["policy"], evaluated["model"]
     right = outcome(leader_at_truth(measurement, formulation))
     at_optimum = right["model"] if formulation.leader == "policy" else model
@@ -162,20 +180,20 @@ def make_measures(
 
     def at_the_end(evaluated: Profile, metrics: Metrics, outcome: Outcome) -> Metrics:
         optimal, uniform = finite_horizon_optimum(mdp).value, finite_horizon_return(mdp, uniform_policy(mdp))
-        certified = certificate(measurement, formulation, outcome, evaluated)
-        return verdict(metrics["exact_return"], optimal, uniform) | certified
+        told = certificate(measurement, formulation, outcome, evaluated)
+        return verdict(metrics["exact_return"], optimal, uniform) | told
 
     return Measures(
         profile=lambda strategy, outcome: measure_profile(measurement, formulation, strategy, outcome),
         follower=follower,
         verdict=at_the_end,
         sampled_returns=lambda key, evaluated, num: sampled_returns(key, mdp, evaluated["policy"], num),
-        unknown=UNBOUNDED,
+        unknown=UNBOUNDED if certified(measurement) else UNBOUNDED.union(Certificate._fields),
     )
 
 
 def sampled_returns(key: jax.Array, mdp: TabularMDP, policy: jax.Array, num_episodes: int) -> jax.Array:
-    """`[N]`: undiscounted returns of `policy` `[(T,) S, A]` in N episodes of the true world."""
+    """`[N]`: returns of `policy` `[(T,) S, A]` in N episodes of the true world, discounted by its own γ."""
     environment = tabular_environment(mdp)
 
     def episode(key: jax.Array) -> jax.Array:
@@ -186,8 +204,9 @@ def sampled_returns(key: jax.Array, mdp: TabularMDP, policy: jax.Array, num_epis
             observation, state, alive, total = carry
             key_action, key_step = jax.random.split(key)
             action = jax.random.categorical(key_action, jnp.log(observation @ at_time(policy, state.time)))
+            weight = 1.0 if mdp.discount == 1.0 else mdp.discount**state.time
             observation, state, reward, terminated, truncated, _ = environment.step(key_step, state, action)
-            total = total + jnp.where(alive, reward, 0.0)
+            total = total + jnp.where(alive, weight * reward, 0.0)
             return (observation, state, alive & ~(terminated | truncated), total), None
 
         start = (observation, state, jnp.array(True), jnp.zeros_like(mdp.initial[0]))

@@ -14,6 +14,10 @@ class TabularOptions(GameOptions):
 
     loss: Literal["brier", "kl", "cross_entropy", "excess_brier"] = "brier"
     """ℓ, the model's loss: Brier (the poster's code), KL (its text), or what differs from them by a row's own cost."""
+    rewards: Literal["known", "learned"] = "known"
+    """Whether a model that leads predicts rewards too: it then plans by r̂(s, a), whose squared error joins its loss."""
+    random_data: Literal["policies", "pairs"] = "policies"
+    """What `random_fit` is measured on: the data of random policies, or every state and action alike."""
     data: Literal["own", "aggregated"] = "own"
     """What `fit` is measured on: the data of the present policy, or all transitions so far (Rajeswaran et al.)."""
     num_initial_transitions: int = 1000

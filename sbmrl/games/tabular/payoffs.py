@@ -10,11 +10,12 @@ Every payoff is a number to be *maximised* and has two twins:
 | model_return | J(π, M̂) | model | policy | R(s, a, s') |
 | real_return | J(π, M) | world | policy | R(s, a, s') |
 | fit | −ℓ(M̂, μ_M^π) | world | policy | −(mean loss of the episode), paid on its last step |
-| random_fit | −E_π' ℓ(M̂, μ_M^π') | world | random policy | as fit |
+| random_fit | −E_π' ℓ(M̂, μ_M^π'), or −ℓ averaged over all pairs | world | random policy | as fit; of all pairs, none |
 | data_fit | −ℓ(M̂, the transitions collected so far) | – | – | cannot be played |
 
 The sampled fit averages over the steps of each episode, as the poster's code did, so that short episodes are not
 rewarded for being short; the exact one averages over the pooled steps. They agree on worlds without early ends.
+Where the model has rewards of its own, (r̂(s, a) − r(s, a))² is part of its loss at a pair.
 
 Four losses ℓ (`LOSSES`). An *excess* loss is 0 at the truth; a *raw* one is an excess loss plus what it costs to be
 right, v(s, a), which depends on the pair alone. In the model both have the same derivative. A leader whose follower
@@ -40,12 +41,13 @@ from sbmrl.games.tabular.closed_forms import (
     brier_score,
     cross_entropy,
     excess_brier_score,
+    expected_reward,
     finite_horizon_occupancy,
     finite_horizon_return,
     kl_divergence,
     safe_log,
 )
-from sbmrl.games.tabular.mdp import TabularMDP, with_transition
+from sbmrl.games.tabular.mdp import TabularMDP, imagined, transition_of
 
 
 class Loss(NamedTuple):
@@ -117,25 +119,38 @@ class Measurement(NamedTuple):
     Attributes:
         mdp: the true world M.
         loss: ℓ.
-        random_occupancy: `[S, A]` E_π' μ_M^π'; ℓ is linear in it.
+        random_occupancy: `[S, A]` E_π' μ_M^π', or all pairs alike; ℓ is linear in it.
+        random_pairs: whether it is all pairs alike, which no policy's episodes are (static).
+        learned_rewards: whether a model has rewards of its own (static).
     """
 
     mdp: TabularMDP
     loss: Loss
     random_occupancy: jax.Array
+    random_pairs: bool = False
+    learned_rewards: bool = False
 
 
 def _model_return(measurement: Measurement, profile: Profile) -> jax.Array:
-    return finite_horizon_return(with_transition(measurement.mdp, profile["model"]), profile["policy"])
+    return finite_horizon_return(imagined(measurement.mdp, profile["model"]), profile["policy"])
 
 
 def _real_return(measurement: Measurement, profile: Profile) -> jax.Array:
     return finite_horizon_return(measurement.mdp, profile["policy"])
 
 
+def pair_losses(measurement: Measurement, model: jax.Array) -> jax.Array:
+    """`[S, A]`: ℓ(P(·|s, a), P̂(·|s, a)), and the squared error of the rewards where the model has its own."""
+    mdp = measurement.mdp
+    losses = measurement.loss.expected(mdp.transition, transition_of(mdp, model))
+    if measurement.learned_rewards:
+        losses = losses + (model[..., -1] - expected_reward(mdp)) ** 2
+    return losses
+
+
 def expected_loss(measurement: Measurement, occupancy: jax.Array, model: jax.Array) -> jax.Array:
-    """ℓ(M̂, μ) = Σ_{s,a} μ(s, a) ℓ(P(·|s, a), P̂(·|s, a)), linear in μ `[S, A]`."""
-    return jnp.sum(occupancy * measurement.loss.expected(measurement.mdp.transition, model))
+    """ℓ(M̂, μ) = Σ_{s,a} μ(s, a) · the loss at (s, a), linear in μ `[S, A]`."""
+    return jnp.sum(occupancy * pair_losses(measurement, model))
 
 
 def _fit(measurement: Measurement, profile: Profile) -> jax.Array:
@@ -166,6 +181,6 @@ def payoffs(measurement: Measurement) -> dict[str, Payoff]:
         "model_return": payoff(_model_return, Play(True, False), "return"),
         "real_return": payoff(_real_return, Play(False, False), "return"),
         "fit": payoff(_fit, Play(False, False), "fit"),
-        "random_fit": payoff(_random_fit, Play(False, True), "fit"),
+        "random_fit": payoff(_random_fit, None if measurement.random_pairs else Play(False, True), "fit"),
         "data_fit": payoff(_data_fit, None, "fit"),
     }

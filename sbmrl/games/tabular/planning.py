@@ -20,22 +20,24 @@ def break_ties(
     """`[T, S, A]` one-hot: among the best actions, those that earn the most `gain` in the world `mdp`.
 
     Lexicographic backward induction: G_t(s) = max over {a : Q_t(s, a) ≥ max Q_t(s, ·) − tolerance} of
-    g(s, a) + Σ_s' P(s'|s, a) G_{t+1}(s'). What still ties goes to the lowest action.
+    g_t(s, a) + Σ_s' P(s'|s, a) G_{t+1}(s'). What still ties goes to the lowest action.
 
     Args:
         mdp: the world in which the gain is earned.
         action_values: `[T, S, A]` Q_t of whoever chooses.
-        gain: `[S, A]` what is earned by whoever breaks the ties.
+        gain: `[(T,) S, A]` what is earned by whoever breaks the ties.
         tolerance: how far from the best an action may be, in units of Q.
     """
 
-    def step(gains: jax.Array, action_values: jax.Array):
+    def step(gains: jax.Array, now: tuple[jax.Array, jax.Array]):
+        action_values, gain = now
         tied = action_values >= jnp.max(action_values, axis=-1, keepdims=True) - tolerance
         total: jax.Array = jnp.where(tied, gain + mdp.transition @ gains, -jnp.inf)
         return jnp.max(total, axis=-1), greedy(total)
 
     start = jnp.zeros(mdp.num_states, gain.dtype)
-    _, policy = jax.lax.scan(step, start, action_values, reverse=True)
+    gains = jnp.broadcast_to(gain, action_values.shape)
+    _, policy = jax.lax.scan(step, start, (action_values, gains), reverse=True)
     return policy
 
 
@@ -48,10 +50,10 @@ def extreme_rows(mdp: TabularMDP, known: jax.Array, policy: jax.Array, sign: flo
     """
 
     def open_values(values: jax.Array) -> jax.Array:
-        return mdp.reward + values  # [S, A, S']
+        return mdp.reward + mdp.discount * values  # [S, A, S']
 
     def step(values: jax.Array, _):
-        kept = expected_reward(mdp) + mdp.transition @ values
+        kept = expected_reward(mdp) + mdp.discount * (mdp.transition @ values)
         free = sign * jnp.max(sign * open_values(values), axis=-1)
         return jnp.sum(policy * jnp.where(known, kept, free), axis=-1), None
 

@@ -23,9 +23,9 @@ from sbmrl.games.tabular.closed_forms import (
     finite_horizon_occupancy,
     optimal_action_values,
 )
-from sbmrl.games.tabular.mdp import TabularMDP, with_transition
+from sbmrl.games.tabular.mdp import TabularMDP, imagined, with_transition
 from sbmrl.games.tabular.options import ConditionalsOptions, PlanOptions, SoftOptions
-from sbmrl.games.tabular.payoffs import Measurement
+from sbmrl.games.tabular.payoffs import Measurement, pair_losses
 from sbmrl.games.tabular.planning import SoftOptimum, break_ties, extreme_rows, soft_optimum
 
 _SIGN = {"optimistic": 1.0, "pessimistic": -1.0}  # the leader's favourite, or its worst
@@ -58,14 +58,14 @@ def soft_response(mdp: TabularMDP, formulation: Formulation, options: SoftOption
         return SoftResponse(lambda given: mdp.transition, lambda given: jnp.zeros(()))
 
     def solve(given: Profile) -> SoftOptimum:
-        imagined = with_transition(mdp, given["model"])
-        return soft_optimum(imagined, options.discount, options.temperature, options.max_iterations)
+        world = imagined(mdp, given["model"])
+        return soft_optimum(world, options.discount, options.temperature, options.max_iterations)
 
     return SoftResponse(lambda given: solve(given).policy, lambda given: solve(given).residual)
 
 
 def leader_gain(measurement: Measurement, wants: Weights, model: Strategy, visits: jax.Array) -> jax.Array:
-    """`[S, A]`: what the leader earns at a pair of the world, by the payoffs that depend on the follower's choice.
+    """`[T, S, A]`: what the leader earns at a pair of the world, by the payoffs that depend on the follower's choice.
 
     Its fit is a ratio, −L / N, L the expected sum of losses and N the expected number of decisions, both of the present
     `visits` `[S, A]`: linearised, a decision is worth (L / N − ℓ(s, a)) / N (Dinkelbach 1967). Where no episode ends
@@ -73,11 +73,13 @@ def leader_gain(measurement: Measurement, wants: Weights, model: Strategy, visit
     """
     mdp = measurement.mdp
     deciding = ~np.array(mdp.terminal)[:, None]
-    losses = measurement.loss.expected(mdp.transition, model)
+    losses = pair_losses(measurement, model)
     decisions = jnp.sum(jnp.where(deciding, visits, 0.0))
     mean_loss = jnp.sum(jnp.where(deciding, visits * losses, 0.0)) / decisions
-    earned = {"fit": (mean_loss - losses) / decisions, "real_return": expected_reward(mdp)}
-    total = sum((wants[name] * gain for name, gain in earned.items() if name in wants), jnp.zeros(model.shape[:2]))
+    weights = mdp.discount ** jnp.arange(mdp.horizon)[:, None, None]
+    earned = {"fit": (mean_loss - losses) / decisions, "real_return": weights * expected_reward(mdp)}
+    none = jnp.zeros((mdp.horizon, *losses.shape))
+    total = sum((wants[name] * gain for name, gain in earned.items() if name in wants), none)
     return jnp.where(deciding, total, 0.0)
 
 
@@ -86,11 +88,11 @@ _DINKELBACH_STEPS = 6  # its convergence is quadratic
 
 def _plan(measurement: Measurement, formulation: Formulation, options: PlanOptions, model: Strategy) -> Strategy:
     mdp = measurement.mdp
-    imagined = with_transition(mdp, model)
+    world = imagined(mdp, model)
     if options.backup == "soft":
-        action_values = clock_last(optimal_action_values(imagined, options.temperature))
+        action_values = clock_last(optimal_action_values(world, options.temperature))
         return clock_first(jax.nn.softmax(action_values / options.temperature, axis=1))
-    action_values = optimal_action_values(imagined)
+    action_values = optimal_action_values(world)
     if options.tie_breaking == "lowest":
         return greedy(action_values)
 
