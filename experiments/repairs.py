@@ -26,7 +26,7 @@ from sbmrl.sweep.execute import seed_keys
 
 NUM_RANDOM, RECORDS = 1000, 25
 STARTS = (1, 4, 16)  # the best of so many by the leader's own payoff
-LOSSES = ("kl", "cross_entropy")
+LOSSES = ("kl", "excess_brier", "cross_entropy")  # the truth known; two next states; one
 LAST = 0.999
 
 
@@ -161,7 +161,7 @@ def draw(rows: list[dict[str, Any]], num_worlds: int) -> Figure:
         label = "one start" if starts == 1 else f"the best of {starts} by the leader's payoff"
         panels[0].plot([], [], "o-", color=colour, ms=4.5, label=label)
     figure.legend(
-        *panels[0].get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside lower center", ncols=3
+        *panels[0].get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside upper center", ncols=3
     )
     figure.supxlabel(f"share fooled of {num_worlds:,} random worlds with 4 states and 2 actions", fontsize=9)
     return figure
