@@ -78,11 +78,15 @@ class Payoff(NamedTuple):
         play: the kind of episode in which it is earned, a NamedTuple of numbers; None if it cannot be played.
         earned: which step reward earns it. Summed over an episode and averaged over episodes of that kind, the step
             rewards estimate the payoff.
+        imagined: whether it is earned in the strategies alone, so that no real step is needed to know it.
+        by_others: whether others act in its episodes in the players' place, so that no action of theirs moves it.
     """
 
     exact: Callable[[Profile], jax.Array]
     play: Play | None
     earned: str
+    imagined: bool = False
+    by_others: bool = False
 
 
 class Seat(NamedTuple):

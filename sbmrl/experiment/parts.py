@@ -18,6 +18,7 @@ from sbmrl.games.tabular.programme import POSTER
 from sbmrl.learners.evolution import EVOLUTION
 from sbmrl.learners.fit import FIT
 from sbmrl.learners.gradient import GRADIENT
+from sbmrl.learners.hyper_policy_gradient import HYPER_POLICY_GRADIENT
 from sbmrl.learners.natural_policy_gradient import NATURAL_POLICY_GRADIENT
 from sbmrl.learners.policy_gradient import POLICY_GRADIENT
 from sbmrl.learners.ppo import PPO
@@ -27,7 +28,8 @@ from sbmrl.schemes.implicit import IMPLICIT
 from sbmrl.schemes.inner_outer import INNER_OUTER
 
 PARTS: tuple[Part, ...] = (
-    *(PPO, POLICY_GRADIENT, NATURAL_POLICY_GRADIENT, GRADIENT, EVOLUTION, FIT, Q_LEARNING, ENSEMBLE, PHYSICS),
+    *(PPO, POLICY_GRADIENT, NATURAL_POLICY_GRADIENT, GRADIENT, HYPER_POLICY_GRADIENT, EVOLUTION, FIT),
+    *(Q_LEARNING, ENSEMBLE, PHYSICS),
     *(CONTEXTUAL, INNER_OUTER, EXACT, IMPLICIT),
     *(TABULAR, LINEAR_QUADRATIC, CONTINUOUS, *MODEL_BASED_FORMULATIONS),
     *(MATRIX, *MATRIX_FORMULATIONS),

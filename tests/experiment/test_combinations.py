@@ -92,6 +92,7 @@ def test_alpha_one_is_mal_in_every_scheme(scheme, learner, formulation, changes)
         for scheme in registry.schemes()
         for learner in LEADERS
         if (scheme, learner) != ("contextual", "ppo")
+        and learner != "hyper_policy_gradient"  # a policy that leads has no follower that draws actions
         and (learner not in ("policy_gradient", "natural_policy_gradient") or scheme == "exact")
     ],
 )
@@ -116,6 +117,15 @@ def test_mal_with_agent_reward_runs_with_the_other_pairs(scheme, learner, change
     if changes.get("follower") == "ppo":
         changes = {"follower": tiny_experiment("mal").scheme.follower, "agent_reward": "model", "unroll": 0}
     run(tiny_experiment("mal_agent_reward", scheme, learner, **changes))
+
+
+@pytest.mark.parametrize("scheme", registry.schemes())
+def test_mal_runs_by_hyper_policy_gradient_with_every_scheme(scheme):
+    run(tiny_experiment("mal", scheme, "hyper_policy_gradient"))
+
+
+def test_a_model_leads_by_evolution_strategies_on_played_episodes():
+    run(tiny_experiment("mal_agent_reward", "implicit", "evolution", leader__num_episodes=2, context="probabilities"))
 
 
 @pytest.mark.parametrize("formulation", registry.formulations())
