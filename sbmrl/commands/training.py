@@ -25,7 +25,7 @@ from sbmrl.report.table import RESIDUAL_TOLERANCE, TOLD_OF_SECONDS, Row, caption
 from sbmrl.report.tracking import track_report
 from sbmrl.sweep import execute
 from sbmrl.sweep.load import load
-from sbmrl.sweep.plan import CellPlan, Plan, make_plan, parse_axis
+from sbmrl.sweep.plan import Axis, CellPlan, Plan, make_plan, parse_axis
 from sbmrl.sweep.processes import REQUEUE, PeerError, connected, is_first
 from sbmrl.sweep.run import PreemptedError, opened, run_plan
 
@@ -45,7 +45,10 @@ def reproduce(config: Reproduce) -> None:
     name = config.preset or programme.presets[0]
     made = programme.cells(partial(preset, name, env=config.env or programme.env), config.env)
     require(bool(made), f"programme {programme.name}", "must have a cell", "none")
-    cells = tuple(CellPlan(cell.name, check(cell.experiment), (), tuple(cell.static)) for cell in made)
+    cells = tuple(
+        CellPlan(cell.name, check(cell.experiment), tuple(Axis(*axis) for axis in cell.axes), tuple(cell.static))
+        for cell in made
+    )
     first = _run(Plan(cells, config.num_seeds, config.seed, config.chunk_size), out, config)
     if first and programme.write is not None:
         for path in programme.write(load(out), out):

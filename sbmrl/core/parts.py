@@ -270,11 +270,19 @@ class WorldRow(NamedTuple):
 
 
 class ProgrammeCell(NamedTuple):
-    """A row of a programme: its directory, its experiment, and in words what tells it apart."""
+    """A row of a programme, or several that are one program.
+
+    Attributes:
+        name: its directory.
+        experiment: its configuration.
+        static: in words, what tells it apart.
+        axes: traced fields by their names on the command line, with the values that are run side by side.
+    """
 
     name: str
     experiment: Any
     static: tuple[tuple[str, Any], ...] = ()
+    axes: tuple[tuple[str, tuple[float, ...]], ...] = ()
 
 
 class Programme(NamedTuple):

@@ -13,6 +13,9 @@ from sbmrl.games.matrix.kind import MATRIX
 from sbmrl.games.matrix.programme import ORACLES_FOLLOWERS
 from sbmrl.games.matrix.q_learning import Q_LEARNING
 from sbmrl.games.model_based.formulations import FORMULATIONS as MODEL_BASED_FORMULATIONS
+from sbmrl.games.shaping.formulations import REWARD_SHAPING
+from sbmrl.games.shaping.kind import SHAPING
+from sbmrl.games.shaping.programme import HPGD
 from sbmrl.games.tabular.kind import TABULAR
 from sbmrl.games.tabular.programme import POSTER
 from sbmrl.learners.evolution import EVOLUTION
@@ -33,7 +36,8 @@ PARTS: tuple[Part, ...] = (
     *(CONTEXTUAL, INNER_OUTER, EXACT, IMPLICIT),
     *(TABULAR, LINEAR_QUADRATIC, CONTINUOUS, *MODEL_BASED_FORMULATIONS),
     *(MATRIX, *MATRIX_FORMULATIONS),
-    *(POSTER, ORACLES_FOLLOWERS, LQR, CONTINUOUS_WORLDS),
+    *(SHAPING, REWARD_SHAPING),
+    *(POSTER, ORACLES_FOLLOWERS, LQR, CONTINUOUS_WORLDS, HPGD),
 )
 
 with registering(BUILT_IN):

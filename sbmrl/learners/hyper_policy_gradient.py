@@ -103,7 +103,7 @@ def play_episodes(
     def step(carry: tuple[SeatState, jax.Array], key: jax.Array):
         state, alive = carry
         key_answer, key_step = jax.random.split(key)
-        query = jnp.argmax(seat.queries @ seat.observe(state))
+        query = seat.observed(state)
         given = answer(key_answer, state.time, query)
         new, earned, terminated, _ = seat.step(key_step, state, given)
         paid = sum((weight * earned[name] for name, weight in wants.items()), jnp.zeros(()))

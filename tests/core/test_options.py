@@ -93,14 +93,17 @@ def test_options_of_another_part_are_refused():
     ("field", "says"),
     [
         ("alpha", "the formulations mal_agent_reward, mal_random_noise"),
-        ("beta", "the formulation pessimistic_pal"),
+        ("beta", "the formulations pessimistic_pal, reward_shaping"),
         ("paid_queries", "the formulations matrix_game, matrix_game_column"),
         ("unroll", "the scheme inner_outer"),
         ("leader.clip_range", "the learner ppo"),
         ("follower.exploration", "the learner q_learning"),
         ("follower.num_transitions", "the scheme exact with pal"),
         ("follower.clock", "the scheme exact with matrix_game or matrix_game_column"),
-        ("follower.max_iterations", "the scheme implicit with pal or mal or mal_agent_reward or mal_random_noise"),
+        (
+            "follower.max_iterations",
+            "the scheme implicit with pal or mal or mal_agent_reward or mal_random_noise or reward_shaping",
+        ),
     ],
 )
 def test_a_field_knows_the_parts_that_it_belongs_to(field, says):
