@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sbmrl.learners.evolution import EvolutionOptions
     from sbmrl.learners.fit import FitOptions
     from sbmrl.learners.gradient import GradientOptions
+    from sbmrl.learners.hyper_policy_gradient import HyperPolicyGradientOptions
     from sbmrl.learners.natural_policy_gradient import NaturalPolicyGradientOptions
     from sbmrl.learners.policy_gradient import PolicyGradientOptions
     from sbmrl.learners.ppo import PPOOptions
@@ -56,6 +57,7 @@ _HOMES = {
     "learners.evolution": ("EvolutionOptions",),
     "learners.fit": ("FitOptions",),
     "learners.gradient": ("GradientOptions",),
+    "learners.hyper_policy_gradient": ("HyperPolicyGradientOptions",),
     "learners.natural_policy_gradient": ("NaturalPolicyGradientOptions",),
     "learners.policy_gradient": ("PolicyGradientOptions",),
     "learners.ppo": ("PPOOptions",),
@@ -82,6 +84,7 @@ __all__ = [
     "FormulationRow",
     "GameKind",
     "GradientOptions",
+    "HyperPolicyGradientOptions",
     "ImplicitOptions",
     "InnerOuterOptions",
     "InputError",

@@ -78,11 +78,15 @@ class Payoff(NamedTuple):
         play: the kind of episode in which it is earned, a NamedTuple of numbers; None if it cannot be played.
         earned: which step reward earns it. Summed over an episode and averaged over episodes of that kind, the step
             rewards estimate the payoff.
+        imagined: whether it is earned in the strategies alone, so that no real step is needed to know it.
+        by_others: whether others act in its episodes in the players' place, so that no action of theirs moves it.
     """
 
     exact: Callable[[Profile], jax.Array]
     play: Play | None
     earned: str
+    imagined: bool = False
+    by_others: bool = False
 
 
 class Seat(NamedTuple):
@@ -104,6 +108,7 @@ class Seat(NamedTuple):
             None where this role predicts nothing.
         linear: whether the answer to any observation is the same combination of the answers to the queries as the
             observation is of them: a linear player, told entirely by its answers to the unit vectors.
+        number: (state) -> `[]` int, which query is observed, where that is known without a look at all of them.
         of_function: (player's function) -> strategy, where no queries tell a player, who is then known as a function;
             None where `table` does.
     """
@@ -120,7 +125,12 @@ class Seat(NamedTuple):
     pay: Callable[[jax.Array, jax.Array, jax.Array], jax.Array] | None = None
     prediction_loss: Callable[[jax.Array, Info], jax.Array] | None = None
     linear: bool = False
+    number: Callable[[SeatState], jax.Array] | None = None
     of_function: Callable[["Acting"], Strategy] | None = None
+
+    def observed(self, state: SeatState) -> jax.Array:
+        """`[]` int: the number of the query that is observed, that with the largest inner product."""
+        return jnp.argmax(self.queries @ self.observe(state)) if self.number is None else self.number(state)
 
 
 def _not_asked(*arguments: Any) -> Any:

@@ -32,6 +32,7 @@ class LearnerKind(NamedTuple):
         options: what can be set of it.
         build: (task, options) -> the learner with its player; None for a follower that only asks, see `oracle`.
         check: (options, prefix of the names) -> None; raises `InputError` for values that are not allowed.
+        check_leads: (composition) -> None; raises `InputError` for parts beside which it cannot lead.
         unused: (options) -> fields that have no meaning beside the others.
         num_updates: (options) -> updates as a leader, or as a follower before play.
         heard: (options) -> how a leader that learns so may be heard, the usual way first; nothing if it cannot lead.
@@ -54,6 +55,7 @@ class LearnerKind(NamedTuple):
     options: type
     build: Callable[[Task, Options], Trainee] | None
     check: Callable[[Options, str], None] = lambda options, where: None
+    check_leads: Callable[["Composition"], None] = lambda composition: None
     unused: Callable[[Options], Reasons] = lambda options: {}
     num_updates: Callable[[Options], int] = lambda options: options.num_updates
     heard: Callable[[Options], tuple[Context, ...]] = lambda options: ("probabilities",)
@@ -194,6 +196,7 @@ class GameKind(NamedTuple):
         check: (composition) -> None; raises `InputError` for parts that do not fit together.
         unused: (composition) -> fields that have no meaning here.
         starts: names of how a table may start, as in the game's own, the usual one first.
+        scores: (row) -> whether its follower draws actions from a table of probabilities while its leader draws none.
         answers: closed form -> (row, whether it should have a derivative) -> its options, None if the row has none.
         predictions: names of the payoffs of a player that only predicts data.
         columns: (options) -> column of the results -> value, what the game is played with.
@@ -218,6 +221,7 @@ class GameKind(NamedTuple):
     check: Callable[[Composition], None] = lambda composition: None
     unused: Callable[[Composition], Reasons] = lambda composition: {}
     starts: tuple[str, ...] = ("uniform", "random", "truth")
+    scores: Callable[[FormulationRow], bool] = lambda row: False
     answers: Mapping[Answer, Callable[[FormulationRow, bool], Options | None]] = {}
     predictions: frozenset[str] = frozenset()
     columns: Callable[[Options], Mapping[str, Any]] = lambda options: {}
@@ -266,13 +270,13 @@ class WorldRow(NamedTuple):
 
 
 class ProgrammeCell(NamedTuple):
-    """A row of a programme.
+    """A row of a programme, or several that are one program.
 
     Attributes:
         name: its directory.
-        experiment: the configuration.
-        static: in words what tells it apart.
-        axes: traced fields and the values at each combination of which it is run.
+        experiment: its configuration.
+        static: in words, what tells it apart.
+        axes: traced fields by their names on the command line, with the values that are run side by side.
     """
 
     name: str

@@ -64,3 +64,4 @@ def _check_leader(composition: Composition) -> None:
     why = "learns from its answers" if composition.leader_plays else "learns from exact payoffs"
     allowed = f"must be {' or '.join(heard)} for a leader by {leader.name}, which {why}"
     require(options.context in heard, "context", allowed, options.context)
+    leader.check_leads(composition)

@@ -111,7 +111,9 @@ def build(task: Task, options: EvolutionOptions) -> Trainee:
 
     def played(key: jax.Array, params: Params, outcome: Outcome) -> jax.Array:
         def answer(key: jax.Array, observation: jax.Array) -> jax.Array:
-            return jax.random.categorical(key, player.logits(params)[jnp.argmax(task.seen @ observation)])
+            rows = player.logits(params)
+            outputs = observation @ rows if task.seat.linear else rows[jnp.argmax(task.seen @ observation)]
+            return jax.random.categorical(key, outputs) if task.seat.head == "categorical" else outputs
 
         return jnp.mean(episode_returns(key, task.problem(outcome), answer, options.num_episodes, task.num_steps))
 

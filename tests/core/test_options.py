@@ -93,7 +93,7 @@ def test_options_of_another_part_are_refused():
     ("field", "says"),
     [
         ("alpha", "the formulations mal_agent_reward, mal_random_noise"),
-        ("beta", "the formulation pessimistic_pal"),
+        ("beta", "the formulations pessimistic_pal, reward_shaping"),
         ("paid_queries", "the formulations matrix_game, matrix_game_column"),
         ("unroll", "the scheme inner_outer"),
         ("leader.clip_range", "the learner ppo"),
@@ -102,7 +102,7 @@ def test_options_of_another_part_are_refused():
         ("follower.clock", "the scheme exact with matrix_game or matrix_game_column"),
         (
             "follower.max_iterations",
-            "the scheme implicit with pal or mal or mal_agent_reward or mal_random_noise or omd",
+            "the scheme implicit with pal or mal or mal_agent_reward or mal_random_noise or omd or reward_shaping",
         ),
     ],
 )

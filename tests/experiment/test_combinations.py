@@ -92,6 +92,7 @@ def test_alpha_one_is_mal_in_every_scheme(scheme, learner, formulation, changes)
         for scheme in registry.schemes()
         for learner in LEADERS
         if (scheme, learner) != ("contextual", "ppo")
+        and learner != "hyper_policy_gradient"  # a policy that leads has no follower that draws actions
         and (learner not in ("policy_gradient", "natural_policy_gradient") or scheme == "exact")
     ],
 )
@@ -118,9 +119,19 @@ def test_mal_with_agent_reward_runs_with_the_other_pairs(scheme, learner, change
     run(tiny_experiment("mal_agent_reward", scheme, learner, **changes))
 
 
+@pytest.mark.parametrize("scheme", registry.schemes())
+def test_mal_runs_by_hyper_policy_gradient_with_every_scheme(scheme):
+    run(tiny_experiment("mal", scheme, "hyper_policy_gradient"))
+
+
+def test_a_model_leads_by_evolution_strategies_on_played_episodes():
+    run(tiny_experiment("mal_agent_reward", "implicit", "evolution", leader__num_episodes=2, context="probabilities"))
+
+
 @pytest.mark.parametrize("formulation", registry.formulations())
 def test_every_formulation_runs_in_the_inner_outer_loop(formulation):
-    run(tiny_experiment(formulation, "inner_outer"))
+    small = {"env": "two_ways"} if formulation == "reward_shaping" else {}  # the usual one has 104 cells
+    run(tiny_experiment(formulation, "inner_outer", **small))
 
 
 @pytest.mark.parametrize("formulation", ["pal", "mal"])

@@ -191,6 +191,7 @@ TABULAR = GameKind(
     check=_check,
     unused=_unused,
     answers={"exact": _exact, "soft": _soft},
+    scores=lambda row: row.follower == "policy",
     predictions=frozenset({"fit"}),
     columns=_columns,
     display=_display,

@@ -175,7 +175,8 @@ def payoffs(measurement: Measurement) -> dict[str, Payoff]:
     """The table of this module for one world, by name."""
 
     def payoff(exact: Callable[[Measurement, Profile], jax.Array], play: Play | None, earned: str) -> Payoff:
-        return Payoff(functools.partial(exact, measurement), play, earned)
+        in_model, random = (False, False) if play is None else (bool(play.in_model), bool(play.random_driver))
+        return Payoff(functools.partial(exact, measurement), play, earned, imagined=in_model, by_others=random)
 
     return {
         "model_return": payoff(_model_return, Play(True, False), "return"),

@@ -86,8 +86,8 @@ def test_optimal_values(size, temperature):
         return lambda model, heat: jnp.sum(weights * values(with_transition(mdp, model), heat))
 
     which = (0,) if temperature is None else (0, 1)
-    both = (jax.value_and_grad(scalar(f), which) for f in (optimal_action_values, plain_action_values))
-    close(*(derivative(mdp.transition, temperature) for derivative in both))
+    ours, plain = (jax.value_and_grad(scalar(f), which) for f in (optimal_action_values, plain_action_values))
+    close(ours(mdp.transition, temperature), plain(mdp.transition, temperature))
 
 
 @pytest.mark.parametrize("batched", [False, True])
@@ -106,9 +106,12 @@ def test_a_leaders_payoff_through_the_soft_response_and_its_second_derivative(ba
 
     ours = payoff(optimal_action_values, finite_horizon_return)
     plain = payoff(plain_action_values, lambda mdp, policy: mdp.initial @ plain_values(mdp, policy))
-    pairs = [(jax.grad(ours), jax.grad(plain))]
-    pairs.append(tuple(jax.grad(lambda x, of=of: jnp.sum(jax.grad(of)(x) ** 2)) for of in (ours, plain)))
-    for f, g in pairs:
+
+    def second(of):
+        return jax.grad(lambda logits: jnp.sum(jax.grad(of)(logits) ** 2))
+
+    for derivative in (jax.grad, second):
+        f, g = derivative(ours), derivative(plain)
         if batched:
             close(jax.vmap(f)(logits), jax.vmap(g)(logits))
         else:
