@@ -68,7 +68,10 @@ ALPHA = "alpha belongs to the formulations mal_agent_reward, mal_random_noise"
         ("train mal_random_noise --alpa 1", "did you mean --alpha"),
         ("train mal --alpha 0.5", f"alpha: has no meaning here; {ALPHA}"),
         ("train mal alpha=0.5", f"alpha: has no meaning here; {ALPHA}"),
-        ("train pal --beta 1", "beta: has no meaning here; beta belongs to the formulation pessimistic_pal"),
+        (
+            "train pal --beta 1",
+            "beta: has no meaning here; beta belongs to the formulations pessimistic_pal, reward_shaping",
+        ),
         ("train mal --loss l2", "--loss"),
         ("train mal --num-seeds 0", "num_seeds: must be a whole number of at least 1, got 0"),
         ("train mal --seed -1", "seed: must be a whole number of at least 0"),

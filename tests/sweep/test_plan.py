@@ -67,7 +67,7 @@ def test_traced_axes_are_points_and_static_ones_cells():
         ([Axis("alpha", (0.1,)), Axis("alpha", (0.2,))], "must be given once"),
         (
             [Axis("beta", (1.0,))],
-            "and has no meaning here; beta belongs to the formulation pessimistic_pal",
+            "and has no meaning here; beta belongs to the formulations pessimistic_pal, reward_shaping",
         ),
         ([Axis("num_inner_steps", (1, 5))], "num_inner_steps belongs to the scheme inner_outer"),
         ([Axis("num_records", ("many",))], "must be of type int"),
