@@ -136,12 +136,13 @@ def expected_visits(mdp: TabularMDP, policy: jax.Array) -> jax.Array:
         return jnp.sum(states, axis=0)[:, None] * policy
     chex.assert_shape(policy, (mdp.horizon, mdp.num_states, mdp.num_actions))
 
-    def step(states: jax.Array, now: jax.Array):
+    def step(carry: tuple[jax.Array, jax.Array], now: jax.Array):
+        states, visits = carry
         pairs = states[:, None] * now
-        return jnp.tensordot(pairs, mdp.transition, 2), pairs
+        return (jnp.tensordot(pairs, mdp.transition, 2), visits + pairs), None
 
-    _, pairs = jax.lax.scan(step, start, policy, unroll=_UNROLL)
-    return jnp.sum(pairs, axis=0)
+    none = jnp.zeros(policy.shape[1:], start.dtype)
+    return jax.lax.scan(step, (start, none), policy, unroll=_UNROLL)[0][1]
 
 
 def finite_horizon_occupancy(mdp: TabularMDP, policy: jax.Array) -> jax.Array:

@@ -16,6 +16,7 @@ from sbmrl.games.tabular.closed_forms import (
     discounted_optimum,
     excess_brier_score,
     expected_reward,
+    expected_visits,
     optimal_action_values,
     safe_log,
 )
@@ -158,22 +159,57 @@ def _over_steps(num_steps: int) -> _Returns:
         return world.initial @ jnp.max(action_values[0], axis=-1), greedy(action_values)
 
     def occupancy(world: TabularMDP, policy: jax.Array) -> jax.Array:
-        """As `expected_visits`, without a matrix for each time: here it is the batch that is long."""
-        rows = world.transition.reshape(-1, world.num_states)
-
-        def step(carry: tuple[jax.Array, jax.Array], chosen: jax.Array):
-            state, visits = carry
-            pairs = state[:, None] * chosen
-            return (pairs.ravel() @ rows, visits + pairs), None
-
-        start = (world.initial, jnp.zeros_like(policy[0]))
-        return jax.lax.scan(step, start, policy, unroll=5)[0][1] / num_steps
+        return expected_visits(world.replace(horizon=num_steps), policy) / num_steps
 
     def policy_like(policy: jax.Array) -> jax.Array:
         return jnp.broadcast_to(policy, (num_steps, *policy.shape))
 
     horizon = jnp.asarray(float(num_steps))
     return _Returns(horizon, bounds.squared_horizon(horizon), occupancy, optimum, policy_like)
+
+
+class _Situation(NamedTuple):
+    """What all statements on an instance share, whatever the loss; occupancies `[S, A]`, the rest `[]`.
+
+    Attributes:
+        horizon: H.
+        horizon_squared: what stands for H² in the gap of squared errors.
+        reward_bound: R, half of the reward's span.
+        regret: J* − J(π, M).
+        truth: ε₀, the same of the follower's answer to the truth, π₀.
+        plan: ε_π against all policies.
+        policy: ε_π against π*.
+        second: ε_π of theorem 2, in M̂(π*).
+        rounds: mean ε_π of two rounds.
+        in_world: J(·, M) of "policy", "optimal" and "reply".
+        in_model: J(π, M̂).
+        own: π's data, the distribution of its decisions.
+        of_reply: π₀'s.
+        decided: occupancies of "policy" and "optimal" in which somebody decides.
+        wide: ν.
+        data: D.
+        covered: concentrability of π* in "wide" and in "D", and of π in "D", as "policy".
+        distances: statement -> total variation.
+    """
+
+    horizon: jax.Array
+    horizon_squared: jax.Array
+    reward_bound: jax.Array
+    regret: jax.Array
+    truth: jax.Array
+    plan: jax.Array
+    policy: jax.Array
+    second: jax.Array
+    rounds: jax.Array
+    in_world: dict[str, jax.Array]
+    in_model: jax.Array
+    own: jax.Array
+    of_reply: jax.Array
+    decided: dict[str, jax.Array]
+    wide: jax.Array
+    data: jax.Array
+    covered: dict[str, jax.Array]
+    distances: dict[str, jax.Array]
 
 
 def judge(instance: Instance, wide_data: jax.typing.ArrayLike = 2, num_steps: int | None = None) -> dict[str, Sides]:
@@ -184,135 +220,146 @@ def judge(instance: Instance, wide_data: jax.typing.ArrayLike = 2, num_steps: in
         wide_data: `[]` which of WIDE_DATA ν is.
         num_steps: T; None for discounted returns.
     """
-    world, deciding = instance.world, instance.deciding
     returns = _discounted(instance.discount) if num_steps is None else _over_steps(num_steps)
-    horizon = returns.horizon
-    models = (instance.model, instance.model_at_optimum)
-    imagined, imagined_at_optimum = (with_transition(world, model) for model in models)
+    situation = _situation(instance, returns, wide_data)
+    of_losses = (_sides(instance, situation, loss) for loss in LOSSES)
+    return {name: Sides(*both) for sides in of_losses for name, both in sides.items()}
+
+
+def _situation(instance: Instance, returns: _Returns, wide_data: jax.typing.ArrayLike) -> _Situation:
+    world, deciding, horizon = instance.world, instance.deciding, returns.horizon
+    imagined, at_optimum = (with_transition(world, model) for model in (instance.model, instance.model_at_optimum))
+
+    def played(world: TabularMDP, *policies: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Occupancies `[N, S, A]` and returns `[N]`."""
+        occupancies = jax.vmap(returns.occupancy, (None, 0))(world, jnp.stack(policies))
+        return occupancies, horizon * jnp.sum(occupancies * expected_reward(world), axis=(1, 2))
 
     _, optimal = returns.optimum(world)
     best_in_model, best_response = returns.optimum(imagined)
     policy = jnp.where(instance.responds, best_response, returns.policy_like(instance.policy))
     reply = jnp.where(instance.replies_well, optimal, returns.policy_like(instance.reply))
-    in_one_go = jax.vmap(returns.occupancy, (None, 0))
-    played = in_one_go(world, jnp.stack([policy, optimal, reply]))
-    occupancies = dict(zip(("policy", "optimal", "reply"), played, strict=True))
-    in_world = {name: horizon * jnp.sum(mu * expected_reward(world)) for name, mu in occupancies.items()}
-    regret, epsilon_truth = (in_world["optimal"] - in_world[name] for name in ("policy", "reply"))
-    decided = {name: jnp.where(deciding[:, None], mu, 0.0) for name, mu in occupancies.items()}
-
-    fooled = in_one_go(imagined, jnp.stack([policy, optimal]))
-    in_model = {
-        name: horizon * jnp.sum(mu * expected_reward(imagined))
-        for name, mu in zip(("policy", "optimal"), fooled, strict=True)
-    }
-    imagined_flow = fooled[1][..., None] * instance.model
-    second = in_one_go(imagined_at_optimum, jnp.stack([reply, optimal]))
-    at_optimum = {
-        name: horizon * jnp.sum(mu * expected_reward(imagined_at_optimum))
-        for name, mu in zip(("reply", "optimal"), second, strict=True)
-    }
-    epsilon_plan = jnp.maximum(best_in_model - in_model["policy"], 0.0)
-    epsilon_policy = jnp.maximum(in_model["optimal"] - in_model["policy"], 0.0)
-    epsilon_2 = jnp.maximum(at_optimum["optimal"] - in_model["policy"], 0.0)
-    epsilon_rounds = 0.5 * (epsilon_policy + jnp.maximum(at_optimum["optimal"] - at_optimum["reply"], 0.0))
+    visits, worth = played(world, policy, optimal, reply)
+    imagined_visits, in_model = played(imagined, policy, optimal)
+    _, later = played(at_optimum, reply, optimal)
+    of_policy, of_optimal, of_reply = jnp.where(deciding[:, None], visits, 0.0)
+    epsilon_policy = jnp.maximum(in_model[1] - in_model[0], 0.0)
 
     wide = _wide_data(instance, returns, wide_data)
-    data = instance.kept * _own_data(decided["policy"]) + (1.0 - instance.kept) * wide
-    covered = {name: bounds.concentrability(decided["optimal"], rows) for name, rows in (("wide", wide), ("D", data))}
-    covered_policy = bounds.concentrability(decided["policy"], data)
+    data = instance.kept * _own_data(of_policy) + (1.0 - instance.kept) * wide
+    imagined_flow = imagined_visits[1][..., None] * instance.model
+    return _Situation(
+        horizon=horizon,
+        horizon_squared=returns.horizon_squared,
+        reward_bound=bounds.half_span(world.reward),
+        regret=worth[1] - worth[0],
+        truth=worth[1] - worth[2],
+        plan=jnp.maximum(best_in_model - in_model[0], 0.0),
+        policy=epsilon_policy,
+        second=jnp.maximum(later[1] - in_model[0], 0.0),
+        rounds=0.5 * (epsilon_policy + jnp.maximum(later[1] - later[0], 0.0)),
+        in_world=dict(zip(("policy", "optimal", "reply"), worth, strict=True)),
+        in_model=in_model[0],
+        own=_own_data(of_policy),
+        of_reply=_own_data(of_reply),
+        decided={"policy": of_policy, "optimal": of_optimal},
+        wide=wide,
+        data=data,
+        covered={
+            "wide": bounds.concentrability(of_optimal, wide),
+            "D": bounds.concentrability(of_optimal, data),
+            "policy": bounds.concentrability(of_policy, data),
+        },
+        distances={
+            "theorem_1_world": bounds.total_variation(visits[1], visits[0]),
+            "theorem_1_model": bounds.total_variation(visits[1][..., None] * world.transition, imagined_flow),
+        },
+    )
 
-    reward_bound = bounds.half_span(world.reward)
-    distances = {
-        "theorem_1_world": bounds.total_variation(occupancies["optimal"], occupancies["policy"]),
-        "theorem_1_model": bounds.total_variation(occupancies["optimal"][..., None] * world.transition, imagined_flow),
-    }
-    coefficients = {
-        "kl": bounds.simulation_gap(1.0, reward_bound, horizon),
-        "brier": bounds.simulation_gap_brier(1.0, reward_bound, returns.horizon_squared, len(deciding)),
-    }
-    rows_of = {"kl": bounds.kl_rows, "brier": excess_brier_score}
-    uncertain = {
-        "kl": -jnp.sum(world.transition * safe_log(world.transition), axis=-1),
-        "brier": 1.0 - jnp.sum(world.transition**2, axis=-1),
-    }
-    alpha, zero = instance.alpha, jnp.zeros_like(regret)
-    found: dict[str, Sides] = {}
-    for loss in LOSSES:
-        coefficient = coefficients[loss]
-        rows, rows_at_optimum = (rows_of[loss](world.transition, model) for model in models)
-        unavoidable = instance.raw * uncertain[loss]
-        own, of_reply = _own_data(decided["policy"]), _own_data(decided["reply"])
-        on_policy, on_wide = jnp.sum(own * rows), jnp.sum(wide * rows)
-        noise = jnp.sum((of_reply - own) * unavoidable)
-        gap = coefficient * jnp.sqrt(jnp.sum(decided["policy"] * rows))
-        at_both = jnp.maximum(jnp.sum(decided["policy"] * rows), jnp.sum(decided["optimal"] * rows_at_optimum))
 
-        # What the leader pays, and would pay with the truth; all but its reward.
-        pays, at_truth = (jnp.sum(mu * unavoidable) for mu in (own, of_reply))
-        pays += on_policy
-        magnitude = alpha * (pays + at_truth)
-        sees = {"world": in_world["policy"], "model": in_model["policy"]}
-        excess = {
-            where: alpha * (pays - at_truth) - (1.0 - alpha) * (seen - in_world["reply"])
-            for where, seen in sees.items()
-        }
-        excess_noise = alpha * on_policy + (1.0 - alpha) * on_wide - alpha * noise
-        ulps = 16.0 * jnp.finfo(jnp.float64).eps
-        rounding = ulps * (magnitude + (1.0 - alpha) * horizon * jnp.max(jnp.abs(world.reward)))
-        excess_noise += instance.raw * ulps * magnitude
+def _rows_of(loss: str, transition: jax.Array, model: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """`[S, A]` each: the excess loss of every row, and what a raw loss adds to it."""
+    if loss == "kl":
+        return bounds.kl_rows(transition, model), -jnp.sum(transition * safe_log(transition), axis=-1)
+    return excess_brier_score(transition, model), 1.0 - jnp.sum(transition**2, axis=-1)
 
-        rounds = (own, rows), (of_reply, rows_at_optimum)
-        mean_loss = 0.5 * sum(jnp.sum((alpha * mu + (1.0 - alpha) * wide) * wrong) for mu, wrong in rounds)
-        own_model = epsilon_truth + jnp.maximum(excess["model"] + alpha * noise, 0.0) / (1.0 - alpha)
-        slack = rounding / (1.0 - alpha)
-        of_loss = {
-            "gap": (jnp.abs(in_world["policy"] - in_model["policy"]), gap, zero, zero),
-            **{
-                name: (regret, bounds.theorem_1(epsilon_plan, gap, d, reward_bound, horizon), epsilon_plan, zero)
-                for name, d in distances.items()
-            },
-            "theorem_2": (
-                regret,
-                bounds.theorem_2(epsilon_2, coefficient * jnp.sqrt(at_both)),
-                epsilon_2,
-                zero,
-            ),
-            "reward_in_world": (
-                regret,
-                bounds.reward_in_world(excess["world"], on_policy, alpha, epsilon_truth, noise),
-                zero,
-                slack,
-            ),
-            "reward_in_model": (
-                regret,
-                bounds.reward_in_model(excess["model"], alpha, coefficient, epsilon_truth, noise),
-                own_model,
-                slack,
-            ),
-            "random_noise": (
-                regret,
-                bounds.random_noise(epsilon_policy, excess_noise, alpha, covered["wide"], coefficient, noise),
-                epsilon_policy,
-                zero,
-            ),
-            "any_data": (
-                regret,
-                bounds.any_data(epsilon_policy, jnp.sum(data * rows), covered["D"], covered_policy, coefficient),
-                epsilon_policy,
-                zero,
-            ),
-            "aggregated": (
-                0.5 * (regret + epsilon_truth),
-                bounds.aggregated(epsilon_rounds, mean_loss, alpha, covered["wide"], coefficient),
-                epsilon_rounds,
-                zero,
-            ),
-        }
-        found |= {name_of(statement, loss): Sides(*sides) for statement, sides in of_loss.items()}
-        if loss == "kl":
-            printed = 4.0 * instance.discount * jnp.max(jnp.abs(world.reward)) * horizon**2 * jnp.sqrt(at_both)
-            found[PRINTED] = Sides(regret, epsilon_2 + printed, epsilon_2, zero)
+
+class _Account(NamedTuple):
+    """What MAL's leader pays beyond what the truth would cost it, `[]` each.
+
+    Attributes:
+        excess: e of agent reward in the "world" and in the "model".
+        noise: V(μ^{π₀}) − V(μ^π).
+        random: e of random noise.
+        rounding: what e may be off by.
+    """
+
+    excess: dict[str, jax.Array]
+    noise: jax.Array
+    random: jax.Array
+    rounding: jax.Array
+
+
+def _account(instance: Instance, now: _Situation, rows: jax.Array, unavoidable: jax.Array) -> _Account:
+    alpha, on_policy = instance.alpha, jnp.sum(now.own * rows)
+    noise = jnp.sum((now.of_reply - now.own) * unavoidable)
+    # What the leader pays, and would pay with the truth; all but its reward.
+    pays, at_truth = (jnp.sum(mu * unavoidable) for mu in (now.own, now.of_reply))
+    pays += on_policy
+    excess = {
+        where: alpha * (pays - at_truth) - (1.0 - alpha) * (seen - now.in_world["reply"])
+        for where, seen in {"world": now.in_world["policy"], "model": now.in_model}.items()
+    }
+    ulps = 16.0 * jnp.finfo(jnp.float64).eps
+    magnitude = alpha * (pays + at_truth)
+    random = alpha * on_policy + (1.0 - alpha) * jnp.sum(now.wide * rows) - alpha * noise
+    rounding = ulps * (magnitude + (1.0 - alpha) * now.horizon * jnp.max(jnp.abs(instance.world.reward)))
+    return _Account(excess, noise, random + instance.raw * ulps * magnitude, rounding)
+
+
+def _sides(instance: Instance, now: _Situation, loss: str) -> dict[str, tuple[Any, Any, Any, Any]]:
+    """The fields of `Sides` for one loss, by `name_of`."""
+    world, alpha, zero = instance.world, instance.alpha, jnp.zeros_like(now.regret)
+    coefficient = (
+        bounds.simulation_gap(1.0, now.reward_bound, now.horizon)
+        if loss == "kl"
+        else bounds.simulation_gap_brier(1.0, now.reward_bound, now.horizon_squared, len(instance.deciding))
+    )
+    rows, uncertain = _rows_of(loss, world.transition, instance.model)
+    rows_at_optimum, _ = _rows_of(loss, world.transition, instance.model_at_optimum)
+    on_policy = jnp.sum(now.decided["policy"] * rows)
+    at_both = jnp.maximum(on_policy, jnp.sum(now.decided["optimal"] * rows_at_optimum))
+    gap, gap_at_both = coefficient * jnp.sqrt(on_policy), coefficient * jnp.sqrt(at_both)
+
+    excess, noise, random, rounding = _account(instance, now, rows, instance.raw * uncertain)
+    slack = rounding / (1.0 - alpha)
+    own_model = now.truth + jnp.maximum(excess["model"] + alpha * noise, 0.0) / (1.0 - alpha)
+    on_own = jnp.sum(now.own * rows)
+    in_world = bounds.reward_in_world(excess["world"], on_own, alpha, now.truth, noise)
+    in_model = bounds.reward_in_model(excess["model"], alpha, coefficient, now.truth, noise)
+    noisy = bounds.random_noise(now.policy, random, alpha, now.covered["wide"], coefficient, noise)
+    on_data = jnp.sum(now.data * rows)
+    any_data = bounds.any_data(now.policy, on_data, now.covered["D"], now.covered["policy"], coefficient)
+    rounds = (now.own, rows), (now.of_reply, rows_at_optimum)
+    mean_loss = 0.5 * sum(jnp.sum((alpha * mu + (1.0 - alpha) * now.wide) * wrong) for mu, wrong in rounds)
+    aggregated = bounds.aggregated(now.rounds, mean_loss, alpha, now.covered["wide"], coefficient)
+    sides = {
+        "gap": (jnp.abs(now.in_world["policy"] - now.in_model), gap, zero, zero),
+        **{
+            name: (now.regret, bounds.theorem_1(now.plan, gap, d, now.reward_bound, now.horizon), now.plan, zero)
+            for name, d in now.distances.items()
+        },
+        "theorem_2": (now.regret, bounds.theorem_2(now.second, gap_at_both), now.second, zero),
+        "reward_in_world": (now.regret, in_world, zero, slack),
+        "reward_in_model": (now.regret, in_model, own_model, slack),
+        "random_noise": (now.regret, noisy, now.policy, zero),
+        "any_data": (now.regret, any_data, now.policy, zero),
+        "aggregated": (0.5 * (now.regret + now.truth), aggregated, now.rounds, zero),
+    }
+    found = {name_of(statement, loss): both for statement, both in sides.items()}
+    if loss == "kl":
+        printed = 4.0 * instance.discount * jnp.max(jnp.abs(world.reward)) * now.horizon**2 * jnp.sqrt(at_both)
+        found[PRINTED] = now.regret, now.second + printed, now.second, zero
     return found
 
 
