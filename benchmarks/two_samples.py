@@ -9,35 +9,9 @@ asymptotic because returns tie. Exits with 1 where a p-value is below 0.01 divid
 
 import sys
 
-import scipy
-
+from sbmrl.benchmark.agreement import alike, compare_samples
 from sbmrl.errors import InputError
-from sbmrl.sweep.load import LoadedRun, load
-
-METRICS = ("exact_return", "model_return", "fit", "follower_gap_true", "follower_gap_random")
-LEVEL = 0.01
-
-
-def compare(first: LoadedRun, second: LoadedRun) -> list[tuple[str, str, float, float, float]]:
-    """(cell, metric, mean, mean, p-value) for what both runs have."""
-    found = []
-    for name in first.cells:
-        if name not in second.cells:
-            raise InputError(f"runs: {name} is in one of them only")
-        samples = [run.cells[name].results() for run in (first, second)]
-        for metric in METRICS:
-            if all(metric in sample.columns for sample in samples):
-                ours, theirs = (sample[metric].drop_nulls().to_numpy() for sample in samples)
-                found.append(
-                    (
-                        name,
-                        metric,
-                        ours.mean(),
-                        theirs.mean(),
-                        scipy.stats.ks_2samp(ours, theirs, method="asymp").pvalue,
-                    )
-                )
-    return found
+from sbmrl.sweep.load import load
 
 
 def main() -> int:
@@ -46,13 +20,13 @@ def main() -> int:
         print("two_samples: two directories of runs are needed", file=sys.stderr)
         return 2
     try:
-        rows = compare(load(sys.argv[1]), load(sys.argv[2]))
+        rows = compare_samples(load(sys.argv[1]), load(sys.argv[2]))
     except InputError as error:
         print(f"two_samples: {error}", file=sys.stderr)
         return 2
-    for name, metric, ours, theirs, probability in rows:
-        print(f"{name:24s} {metric:20s} {ours:10.4f} {theirs:10.4f}   p = {probability:.3f}")
-    return int(any(row[-1] < LEVEL / len(rows) for row in rows))
+    for row in rows:
+        print(f"{row.cell:24s} {row.metric:20s} {row.first:10.4f} {row.second:10.4f}   p = {row.probability:.3f}")
+    return int(not alike(rows))
 
 
 if __name__ == "__main__":

@@ -42,7 +42,11 @@ def line_of(formulation: str, scheme: str, measured: WallClock) -> Line:
     """A measurement as plain data."""
     derived = ("seconds_per_seed", "seeds_per_hour", "steps_per_second")
     own = {name: getattr(measured, name) for name in derived}
-    return {"formulation": formulation, "scheme": scheme, **measured._asdict(), **own}
+    counted = {
+        name: {stage: one._asdict() for stage, one in getattr(measured, name).items()}
+        for name in ("sequential", "launches")
+    }
+    return {"formulation": formulation, "scheme": scheme, **measured._asdict(), **own, **counted}
 
 
 def texts(line: Line) -> list[str]:

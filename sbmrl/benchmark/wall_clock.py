@@ -12,6 +12,7 @@ import sys
 import time
 from typing import NamedTuple
 
+from sbmrl.benchmark.sequential import Launches, Sequential, count_launches, count_steps
 from sbmrl.core.experiment import Experiment, compose
 from sbmrl.experiment.program import make_program
 from sbmrl.sweep.execute import Compiled, Engine, Runs, Saved, all_runs, engine_for, part
@@ -31,6 +32,8 @@ class WallClock(NamedTuple):
         steps: environment steps of one seed, all stages; of learners of exact payoffs, payoffs computed.
         needed_bytes: what the compiled programs say they need on the devices of this process.
         resident_bytes: the most that this process has held so far, earlier measurements included.
+        sequential: stage -> what a record does one after the other.
+        launches: stage -> what a record launches on a device.
     """
 
     num_seeds: int
@@ -43,6 +46,8 @@ class WallClock(NamedTuple):
     steps: int
     needed_bytes: int
     resident_bytes: int
+    sequential: dict[str, Sequential]
+    launches: dict[str, Launches]
 
     @property
     def seconds_per_seed(self) -> float:
@@ -103,6 +108,8 @@ def measure_wall_clock(experiment: Experiment, num_seeds: int, num_repeats: int 
         steps=sum(stage.num_records * stage.steps_per_record for stage in program.stages),
         needed_bytes=engine.bytes_needed(chunks[0]),
         resident_bytes=_most_resident(),
+        sequential={one.name: count_steps(one.jaxpr.jaxpr) for one in parts if one.name in records},
+        launches={one.name: count_launches(one.program) for one in parts if one.name in records},
     )
 
 

@@ -1,13 +1,18 @@
 """`sbmrl bench`."""
 
+import json
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
 from rich.table import Table
 
+from sbmrl.benchmark.accelerator import Task, measure_accelerator, told_of
+from sbmrl.benchmark.agreement import correctness_plan
 from sbmrl.benchmark.ceilings import measure_ceilings
 from sbmrl.benchmark.phases import measure_phases
 from sbmrl.benchmark.sides import STAGES
@@ -33,25 +38,55 @@ from sbmrl.sweep import execute
 from sbmrl.sweep.files import create_directory, describe_machine
 
 SHORT = ("pal", "mal")  # each side leads once; all of the poster's compile for minutes
+_COMPARED_SEEDS = 256
 
 
 def bench(config: Bench) -> None:
     """Time every formulation and scheme for every number of seeds, and the phases of an update, against the ceilings.
 
-    Leaves bench.json, bench.md and a figure.
+    Leaves bench.json, bench.md and a figure; for an accelerator one file named by the device.
 
     Raises:
         InputError: an unknown name, a count below 1, or a directory that holds files.
     """
-    names = config.formulations or SHORT
-    cells = [(name, scheme, check(preset(config.preset, name, scheme))) for name in names for scheme in config.schemes]
+    (_bench_accelerator if config.accelerator else _bench)(config, config.formulations or SHORT)
+
+
+def _prepare(config: Bench) -> Path:
+    """The directory for the files and the devices; no cache, so that compile times are those of a first start."""
     out = create_directory(config.out or default_directory("bench"))
     execute.prepare_devices()
-    jax.config.update("jax_enable_compilation_cache", False)  # so that compile times are those of a first start
+    jax.config.update("jax_enable_compilation_cache", False)
+    return out
+
+
+def _bench_accelerator(config: Bench, names: Sequence[str]) -> None:
+    name = config.preset or "poster"
+    timed = {f"{name} {one}": check(preset(name, one, "contextual")) for one in names}
+    task = Task(
+        correctness_plan(_COMPARED_SEEDS),
+        timed,
+        config.num_seeds or (1024, 4096, 256),
+        most=not config.num_seeds,
+        num_repeats=config.num_repeats,
+        phase_seeds=config.phase_seeds,
+        limit=config.limit,
+    )
+    tell = partial(print, "bench:", file=sys.stderr, flush=True)
+    path = measure_accelerator(task, _prepare(config), tell)
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    _show(COLUMNS, [texts(line) for line in summary["lines"]], told_of(summary))
+    print(f"files: {path}")
+
+
+def _bench(config: Bench, names: Sequence[str]) -> None:
+    chosen = config.preset or "fast"
+    cells = [(name, scheme, check(preset(chosen, name, scheme))) for name in names for scheme in config.schemes]
+    out = _prepare(config)
     began = time.perf_counter()
     ceilings = measure_ceilings()
     summary: dict[str, Any] = {
-        "preset": config.preset,
+        "preset": chosen,
         "env": cells[0][2].env,
         "num_repeats": config.num_repeats,
         "ceilings": ceilings._asdict(),
@@ -64,7 +99,7 @@ def bench(config: Bench) -> None:
             summary["phases"].append(phase_line(phase, ceilings))
         print(f"bench: phases of the {side}, {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
     for name, scheme, experiment in cells:
-        for num_seeds in config.num_seeds:
+        for num_seeds in config.num_seeds or (1, 128):
             measured = measure_wall_clock(experiment, num_seeds, config.num_repeats)
             summary["lines"].append(line_of(name, scheme, measured))
             told = f"{1e3 * measured.seconds_per_seed:.3g} ms a seed, {time.perf_counter() - began:.0f} s"

@@ -1,10 +1,8 @@
 """`sbmrl list`, `sbmrl evaluate` and `sbmrl draw`."""
 
-import dataclasses
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-import jax
 import numpy as np
 import polars as pl
 from rich.table import Table
@@ -17,10 +15,8 @@ from sbmrl.core.parts import Part
 from sbmrl.display.statistics import mean_interval
 from sbmrl.errors import InputError, require
 from sbmrl.experiment.presets import presets_of
-from sbmrl.experiment.program import make_program
 from sbmrl.sweep import execute
 from sbmrl.sweep.load import load
-from sbmrl.sweep.loaded_cell import LoadedCell
 
 
 def show_list() -> None:
@@ -65,7 +61,7 @@ def evaluate(config: Evaluate) -> None:
         table.add_column(column, justify="left" if column == "run" else "right")
     for cell in cells:
         stored = cell.results()
-        metrics = _evaluate_again(cell, config.num_episodes, config.seed)
+        metrics = cell.evaluate(config.num_episodes, config.seed)
         finite = np.flatnonzero(stored["finite"].to_numpy())
         stored = stored.filter(pl.col("finite"))
         exact = metrics["exact_return"][finite]
@@ -81,18 +77,6 @@ def evaluate(config: Evaluate) -> None:
         )
     console().print(table)
     print(f"sampled: {config.num_episodes} episodes a seed of the greedy policy in the true world")
-
-
-def _evaluate_again(cell: LoadedCell, num_episodes: int, seed: int) -> dict[str, np.ndarray]:
-    """The final metrics `[N]` of a cell's trained states, with `num_episodes` fresh episodes each."""
-    program = make_program(dataclasses.replace(cell.experiment, num_eval_episodes=num_episodes), cell.world)
-    fixed = execute.traced_values(cell.experiment)
-    finish = jax.jit(jax.vmap(lambda key, own, state: program.finish(key, {**fixed, **own}, state).metrics))
-    parts = []
-    for runs, state in cell.states():
-        keys = execute.seed_keys(seed, runs.seeds)
-        parts.append(jax.tree.map(np.asarray, finish(keys, dict(runs.hyper), state)))
-    return jax.tree.map(lambda *parts: np.concatenate(parts), *parts)
 
 
 def draw(config: Draw) -> None:

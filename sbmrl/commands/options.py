@@ -155,16 +155,22 @@ class Bench(PluginOptions):
     """Formulations to time. Default: pal and mal, so that each side leads once."""
     schemes: tuple[str, ...] = ("contextual", "exact")
     """How the follower answers; each is timed."""
-    num_seeds: tuple[int, ...] = (1, 128)
-    """Seeds to train; each number is timed, in chunks as a sweep would run it."""
+    num_seeds: tuple[int, ...] | None = None
+    """Seeds to train; each number is timed, in chunks as a sweep would run it. Default: 1 128, with --accelerator 1024
+    4096 256 and as many as fit."""
     num_repeats: int = 2
     """Records of each stage to take the median of."""
     phase_seeds: int = 128
     """Seeds side by side behind the phases of a PPO update and their distance to the ceilings; 0 leaves them out."""
-    preset: str = "fast"
-    """Budget and networks."""
+    preset: str | None = None
+    """Budget and networks. Default: fast, with --accelerator poster."""
+    accelerator: tyro.conf.FlagCreatePairsOff[bool] = False
+    """Try a GPU or TPU instead: first whether it computes what this machine's CPU computes, then the formulations
+    (contextual only) for growing numbers of seeds, then the phases; one JSON file, named by the device."""
+    limit: float = 420.0
+    """With --accelerator: seconds behind which no step is begun; what is left out is named in the file."""
     out: Path | None = None
-    """Directory for bench.json, a table and a figure; must be new or empty. Default: runs/bench-<time>."""
+    """Directory for the files; must be new or empty. Default: runs/bench-<time>."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -271,11 +271,12 @@ def parse_theory(arguments: Sequence[str]) -> tuple[Theory]:
 def parse_bench(arguments: Sequence[str]) -> tuple[Bench]:
     """`[FORMULATION…] …`."""
     config = _parse_with_plugins(Bench, arguments, "sbmrl bench")
-    require(len(config.num_seeds) > 0, "num_seeds", "must be at least one number", "none")
-    for count in config.num_seeds:
+    require(config.num_seeds != (), "num_seeds", "must be at least one number", "none")
+    for count in config.num_seeds or ():
         require_count(count, "num_seeds")
     require_count(config.num_repeats, "num_repeats")
     require_count(config.phase_seeds, "phase_seeds", least=0)
+    require(config.limit > 0, "limit", "must be above 0", config.limit)
     return (config,)
 
 

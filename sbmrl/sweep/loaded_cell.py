@@ -20,7 +20,7 @@ from sbmrl.experiment.program import make_program
 from sbmrl.experiment.solver import make_game
 from sbmrl.sweep import store
 from sbmrl.sweep.checkpoint import damage, newest, read_state
-from sbmrl.sweep.execute import Runs, abstract_states, all_runs, part, traced_values, unpack
+from sbmrl.sweep.execute import Runs, abstract_states, all_runs, part, seed_keys, traced_values, unpack
 from sbmrl.sweep.plan import CellPlan
 
 
@@ -214,6 +214,20 @@ class LoadedCell:
         path, own = self._chunk_of(run, None)
         like = self._like()
         return unpack(jax.tree.map(lambda x: x[own], self._read_state(path, like)), like)
+
+    def evaluate(self, num_episodes: int, seed: int) -> dict[str, np.ndarray]:
+        """The final metrics `[N]` of the trained states, computed here, with `num_episodes` fresh episodes each.
+
+        Raises:
+            InputError: a chunk is damaged, or of another program.
+        """
+        program = make_program(dataclasses.replace(self.experiment, num_eval_episodes=num_episodes), self.world)
+        fixed = traced_values(self.experiment)
+        finish = jax.jit(jax.vmap(lambda key, own, state: program.finish(key, {**fixed, **own}, state).metrics))
+        parts = []
+        for runs, state in self.states():
+            parts.append(jax.tree.map(np.asarray, finish(seed_keys(seed, runs.seeds), dict(runs.hyper), state)))
+        return jax.tree.map(lambda *parts: np.concatenate(parts), *parts)
 
     def find(self, seed: int, **values: float) -> int:
         """The row of a seed at a point of the axes; dots of a name may be written as double underscores.

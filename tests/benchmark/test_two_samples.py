@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 import two_samples
 
+from sbmrl.benchmark.agreement import compare_samples
 from sbmrl.errors import InputError
 
 
@@ -31,14 +32,14 @@ def test_samples_of_one_distribution_pass_and_shifted_ones_do_not(monkeypatch):
     for name, code in (("same", 0), ("new", 1)):
         monkeypatch.setattr(sys, "argv", ["two_samples", "old", name])
         assert two_samples.main() == code
-    rows = {row[0]: row[-1] for row in two_samples.compare(runs["old"], runs["new"])}
+    rows = {row[0]: row[-1] for row in compare_samples(runs["old"], runs["new"])}
     assert rows["pal"] == pytest.approx(1.0)
     assert rows["mal"] < 1e-4
 
 
 def test_runs_of_other_cells_are_not_compared(monkeypatch, capsys):
     with pytest.raises(InputError, match="mal is in one of them only"):
-        two_samples.compare(run_of(mal=np.zeros(3)), run_of(pal=np.zeros(3)))
+        compare_samples(run_of(mal=np.zeros(3)), run_of(pal=np.zeros(3)))
     monkeypatch.setattr(sys, "argv", ["two_samples", "one"])
     assert two_samples.main() == 2
     assert "two directories" in capsys.readouterr().err

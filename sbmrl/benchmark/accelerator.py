@@ -1,0 +1,269 @@
+"""One command for a new accelerator: does it compute what a CPU computes, how fast is it, and what holds it up?
+
+Step by step, the most wanted first; what is known is written behind every step, so that a run that is stopped or that
+the time runs out for leaves all it has finished.
+"""
+
+import dataclasses
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from sbmrl.benchmark import agreement
+from sbmrl.benchmark.ceilings import Ceilings, measure_ceilings
+from sbmrl.benchmark.counts import Work, together
+from sbmrl.benchmark.phases import measure_phases
+from sbmrl.benchmark.sides import STAGES, make_side
+from sbmrl.benchmark.table import line_of, phase_line
+from sbmrl.benchmark.wall_clock import WallClock, measure_wall_clock
+from sbmrl.core.experiment import Experiment
+from sbmrl.core.files import write_json
+from sbmrl.experiment.program import make_program
+from sbmrl.experiment.solver import world_of
+from sbmrl.sweep.files import describe_machine
+from sbmrl.sweep.load import load
+from sbmrl.sweep.memory import free_bytes, room
+from sbmrl.sweep.plan import Plan
+
+Tell = Callable[[str], None]
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What is measured.
+
+    Attributes:
+        correctness: what is trained here and on CPU, and compared.
+        timed: name -> experiment of the contextual scheme.
+        num_seeds: for each of which all of `timed` are timed.
+        most: whether to time as many seeds as fit, too.
+        num_repeats: records of each stage behind a median.
+        phase_seeds: side by side behind the phases of an update; 0 leaves them out.
+        limit: seconds behind which no step is begun.
+    """
+
+    correctness: Plan
+    timed: Mapping[str, Experiment]
+    num_seeds: Sequence[int]
+    most: bool
+    num_repeats: int
+    phase_seeds: int
+    limit: float
+
+
+class _Bench:
+    """A measurement under way; `summary` is what is known so far, and `path` has it behind every step."""
+
+    def __init__(self, task: Task, out: Path, tell: Tell) -> None:
+        self.task, self.out, self.tell = task, out, tell
+        self.began, self.stopped = time.perf_counter(), threading.Event()
+        machine = describe_machine()
+        self.path = out / f"accelerator_{_file_name(machine['devices'][0])}.json"
+        self.summary: dict[str, Any] = {
+            "machine": machine,
+            "num_cores": os.cpu_count(),
+            "xla_flags": os.environ.get("XLA_FLAGS", ""),
+            "limit": task.limit,
+            "clock": [],
+            "left_out": [],
+            "lines": [],
+            "phases": [],
+        }
+
+    def clock(self) -> float:
+        """Seconds since the beginning."""
+        return time.perf_counter() - self.began
+
+    def step(self, name: str, work: Callable[[], Any]) -> None:
+        """Do one step unless the time is up; an error is written down, and the other steps are done."""
+        began = self.clock()
+        if self.stopped.is_set() or began > self.task.limit:
+            self.summary["left_out"].append(name)
+        else:
+            error = None
+            try:
+                work()
+            except Exception as reason:  # on a new device anything may fail, and the rest is still worth having
+                error = f"{type(reason).__name__}: {str(reason).strip()[:2000]}"
+            seconds = self.clock() - began
+            self.summary["clock"].append({"step": name, "began": began, "seconds": seconds, "error": error})
+            self.tell(f"{name}: {seconds:.0f} s" + (f", {error}" if error else ""))
+        self.summary["seconds"] = self.clock()
+        write_json(self.path, self.summary)
+
+
+def measure_accelerator(task: Task, out: Path, tell: Tell) -> Path:
+    """Measure this process' devices; returns the file that was written, which is named by the device.
+
+    SIGTERM and the limit end it behind the step in progress.
+    """
+    bench = _Bench(task, out, tell)
+    with _stopped_by_sigterm(bench.stopped), _trained_on_cpu(task.correctness, out / "cpu") as reference:
+        bench.step("ceilings", lambda: bench.summary.update(ceilings=measure_ceilings()._asdict()))
+        bench.step("training", lambda: agreement.run_here(task.correctness, out / "here"))
+        bench.step("comparison", lambda: bench.summary.update(correctness=_compare(reference, out)))
+        for name, num_seeds in _settings(task):
+            bench.step(f"{name}, {num_seeds or 'most'} seeds", lambda n=name, c=num_seeds: _time(bench, n, c))
+        for side in STAGES if task.phase_seeds else ():
+            bench.step(f"phases of the {side}", lambda side=side: _phases(bench, side))
+    return bench.path
+
+
+def _settings(task: Task) -> Iterator[tuple[str, int]]:
+    """What to time in this order: 0 stands for as many as fit."""
+    for num_seeds in (*task.num_seeds, *([0] if task.most else [])):
+        for name in task.timed:
+            yield name, num_seeds
+
+
+@contextmanager
+def _stopped_by_sigterm(stopped: threading.Event) -> Iterator[None]:
+    """While it is held, SIGTERM only sets the event."""
+    previous = None
+    if threading.current_thread() is threading.main_thread():
+        previous = signal.signal(signal.SIGTERM, lambda number, frame: stopped.set())
+    try:
+        yield
+    finally:
+        if previous is not None:
+            signal.signal(signal.SIGTERM, previous)
+
+
+@contextmanager
+def _trained_on_cpu(plan: Plan, out: Path) -> Iterator[Callable[[], Path]]:
+    """Train a plan on this machine's cores in a process of its own; yields what waits for it and says where it lies."""
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, "-m", "sbmrl.benchmark.agreement", str(out)]
+    log = out.with_suffix(".log")
+    with log.open("wb") as errors:
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=errors, stderr=errors, env=environment)
+
+        def wait() -> Path:
+            if process.wait() != 0:
+                raise RuntimeError(f"the training on CPU failed: {log.read_text(encoding='utf-8')[-2000:]}")
+            return out
+
+        try:
+            assert process.stdin is not None
+            with process.stdin as pipe:
+                pipe.write(json.dumps(plan.to_dict()).encode())
+            yield wait
+        finally:
+            process.terminate()
+            process.wait()
+
+
+def _compare(reference: Callable[[], Path], out: Path) -> dict[str, Any]:
+    """All comparisons as plain data, and whether they hold."""
+    cpu, here = load(reference()), load(out / "here")
+    values, seeds = agreement.compare_values(cpu), agreement.compare_seeds(cpu, here)
+    samples = agreement.compare_samples(cpu, here)
+    return {
+        "tolerance": agreement.TOLERANCE,
+        "level": agreement.LEVEL,
+        "values_agree": all(row.largest <= agreement.TOLERANCE for row in values),
+        "exact_trainings_agree": all(row.largest <= agreement.TOLERANCE for row in seeds),
+        "samples_agree": agreement.alike(samples),
+        "values": [row._asdict() for row in values],
+        "exact_trainings": [row._asdict() for row in seeds],
+        "samples": [row._asdict() for row in samples],
+    }
+
+
+def _time(bench: _Bench, name: str, num_seeds: int) -> None:
+    """One line: the seconds, the shares of the ceilings, the seconds for a thousand steps, the memory."""
+    experiment = bench.task.timed[name]
+    count = num_seeds or _as_many_as_fit(bench.summary["lines"], name)
+    measured = measure_wall_clock(experiment, count, bench.task.num_repeats)
+    bench.summary["lines"].append(
+        line_of(experiment.formulation, "contextual", measured)
+        | {"name": name, "peak_bytes": _peak_bytes()}
+        | _shares(measured, _work(experiment), Ceilings(**bench.summary["ceilings"]))
+    )
+    jax.clear_caches()
+
+
+def _as_many_as_fit(lines: Sequence[Mapping[str, Any]], name: str) -> int:
+    """The largest power of two of seeds that fits side by side, by what the last line of this name needed."""
+    last = [line for line in lines if line["name"] == name][-1]
+    return room(2**30, last["needed_bytes"] / last["side_by_side"], free_bytes()).fit
+
+
+def _work(experiment: Experiment) -> Work:
+    """Of one run, all updates of both sides by formula."""
+    world = world_of(experiment)
+    program = make_program(experiment, world)
+    parts = []
+    for name, stage in STAGES.items():
+        (found,) = (one for one in program.stages if one.name == stage)
+        options = experiment.leader if name == "leader" else experiment.scheme.follower
+        updates = found.num_records * found.steps_per_record // (options.num_environments * options.num_steps)
+        one = together(make_side(experiment, world, name).work.values())
+        parts.append(Work(*(updates * number for number in one)))
+    return together(parts)
+
+
+def _shares(measured: WallClock, work: Work, ceilings: Ceilings) -> dict[str, Any]:
+    """What the whole run is of the ceilings, and what a thousand sequential steps take in each stage."""
+    return {
+        "operations_per_second": work.operations / measured.seconds_per_seed,
+        "share_of_arithmetic": work.operations / measured.seconds_per_seed / ceilings.operations,
+        "share_of_copy": work.bytes / measured.seconds_per_seed / ceilings.bytes,
+        "seconds_per_1000_steps": {
+            stage: 1000.0 * seconds / measured.sequential[stage].steps for stage, seconds in measured.records.items()
+        },
+        "seconds_per_launch": {
+            stage: seconds / measured.launches[stage].kernels for stage, seconds in measured.records.items()
+        },
+    }
+
+
+def _phases(bench: _Bench, side: Any) -> None:
+    (experiment, *_) = (one for one in bench.task.timed.values() if one.formulation == "mal")
+    ceilings = Ceilings(**bench.summary["ceilings"])
+    for phase in measure_phases(experiment, side, bench.task.phase_seeds, bench.task.num_repeats):
+        bench.summary["phases"].append(phase_line(phase, ceilings))
+    jax.clear_caches()
+
+
+def _peak_bytes() -> int | None:
+    """The most that arrays have held on the first device so far; None where the device does not tell."""
+    return (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
+
+
+def _file_name(device: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", device.lower()).strip("_")
+
+
+def told_of(summary: Mapping[str, Any]) -> str:
+    """What the file says besides its lines, in a few sentences."""
+    found, machine = summary.get("correctness"), summary["machine"]
+    said = [f"On {len(machine['devices'])} × {machine['devices'][0]}, {summary['seconds']:.0f} s in all."]
+    if found is None:
+        said.append("It was not compared with a CPU.")
+    else:
+        names = {
+            "values_agree": "exact values of given profiles",
+            "exact_trainings_agree": "exact trainings seed by seed",
+            "samples_agree": "distributions over seeds",
+        }
+        for agrees in (True, False):
+            some = [text for name, text in names.items() if found[name] == agrees]
+            if some:
+                said.append(f"{'As' if agrees else 'NOT as'} on CPU: {', '.join(some)}.")
+    failed = [step["step"] for step in summary["clock"] if step["error"]]
+    for what, steps in (("Failed", failed), ("Left out, as the time was up", summary["left_out"])):
+        if steps:
+            said.append(f"{what}: {'; '.join(steps)}.")
+    return " ".join(said)
