@@ -5,6 +5,7 @@ the time runs out for leaves all it has finished.
 """
 
 import dataclasses
+import itertools
 import json
 import os
 import re
@@ -31,6 +32,7 @@ from sbmrl.core.experiment import Experiment
 from sbmrl.core.files import write_json
 from sbmrl.experiment.program import make_program
 from sbmrl.experiment.solver import world_of
+from sbmrl.learners.ppo import PPOOptions
 from sbmrl.sweep.files import describe_machine
 from sbmrl.sweep.load import load
 from sbmrl.sweep.memory import free_bytes, room
@@ -44,7 +46,7 @@ class Task:
     """What is measured.
 
     Attributes:
-        correctness: what is trained here and on CPU, and compared.
+        correctness: what is trained here and on CPU, and compared; None leaves that out.
         timed: name -> experiment of the contextual scheme.
         num_seeds: for each of which all of `timed` are timed.
         most: whether to time as many seeds as fit, too.
@@ -53,7 +55,7 @@ class Task:
         limit: seconds behind which no step is begun.
     """
 
-    correctness: Plan
+    correctness: Plan | None
     timed: Mapping[str, Experiment]
     num_seeds: Sequence[int]
     most: bool
@@ -109,22 +111,27 @@ def measure_accelerator(task: Task, out: Path, tell: Tell) -> Path:
     SIGTERM and the limit end it behind the step in progress.
     """
     bench = _Bench(task, out, tell)
-    with _stopped_by_sigterm(bench.stopped), _trained_on_cpu(task.correctness, out / "cpu") as reference:
+    with _stopped_by_sigterm(bench.stopped):
         bench.step("ceilings", lambda: bench.summary.update(ceilings=measure_ceilings()._asdict()))
-        bench.step("training", lambda: agreement.run_here(task.correctness, out / "here"))
-        bench.step("comparison", lambda: bench.summary.update(correctness=_compare(reference, out)))
-        for name, num_seeds in _settings(task):
-            bench.step(f"{name}, {num_seeds or 'most'} seeds", lambda n=name, c=num_seeds: _time(bench, n, c))
+        if task.correctness is not None:
+            _correctness(bench, task.correctness)
+        for num_seeds, name in itertools.product(task.num_seeds, task.timed):
+            bench.step(f"{name}, {num_seeds} seeds", lambda n=name, c=num_seeds: _time(bench, n, c))
         for side in STAGES if task.phase_seeds else ():
             bench.step(f"phases of the {side}", lambda side=side: _phases(bench, side))
+        for name in task.timed if task.most else ():
+            bench.step(
+                f"{name}, as many seeds as fit",
+                lambda n=name: _time(bench, n, _as_many_as_fit(bench.summary["lines"], n)),
+            )
     return bench.path
 
 
-def _settings(task: Task) -> Iterator[tuple[str, int]]:
-    """What to time in this order: 0 stands for as many as fit."""
-    for num_seeds in (*task.num_seeds, *([0] if task.most else [])):
-        for name in task.timed:
-            yield name, num_seeds
+def _correctness(bench: _Bench, plan: Plan) -> None:
+    """Two steps: both trainings side by side, then how they agree."""
+    with _trained_on_cpu(plan, bench.out / "cpu") as reference:
+        bench.step("training", lambda: agreement.run_here(plan, bench.out / "here"))
+        bench.step("comparison", lambda: bench.summary.update(correctness=_compare(reference, bench.out)))
 
 
 @contextmanager
@@ -184,8 +191,7 @@ def _compare(reference: Callable[[], Path], out: Path) -> dict[str, Any]:
 def _time(bench: _Bench, name: str, num_seeds: int) -> None:
     """One line: the seconds, the shares of the ceilings, the seconds for a thousand steps, the memory."""
     experiment = bench.task.timed[name]
-    count = num_seeds or _as_many_as_fit(bench.summary["lines"], name)
-    measured = measure_wall_clock(experiment, count, bench.task.num_repeats)
+    measured = measure_wall_clock(experiment, num_seeds, bench.task.num_repeats)
     bench.summary["lines"].append(
         line_of(experiment.formulation, "contextual", measured)
         | {"name": name, "peak_bytes": _peak_bytes()}
@@ -196,30 +202,30 @@ def _time(bench: _Bench, name: str, num_seeds: int) -> None:
 
 def _as_many_as_fit(lines: Sequence[Mapping[str, Any]], name: str) -> int:
     """The largest power of two of seeds that fits side by side, by what the last line of this name needed."""
-    last = [line for line in lines if line["name"] == name][-1]
+    last = max((line for line in lines if line["name"] == name), key=lambda line: line["side_by_side"])
     return room(2**30, last["needed_bytes"] / last["side_by_side"], free_bytes()).fit
 
 
-def _work(experiment: Experiment) -> Work:
-    """Of one run, all updates of both sides by formula."""
+def _work(experiment: Experiment) -> dict[str, Work]:
+    """Stage -> of a record of one run, all updates by formula; only of a side that learns from rollouts in phases."""
     world = world_of(experiment)
-    program = make_program(experiment, world)
-    parts = []
+    found = {}
     for name, stage in STAGES.items():
-        (found,) = (one for one in program.stages if one.name == stage)
+        (program,) = (one for one in make_program(experiment, world).stages if one.name == stage)
         options = experiment.leader if name == "leader" else experiment.scheme.follower
-        updates = found.num_records * found.steps_per_record // (options.num_environments * options.num_steps)
-        one = together(make_side(experiment, world, name).work.values())
-        parts.append(Work(*(updates * number for number in one)))
-    return together(parts)
+        if isinstance(options, PPOOptions):
+            updates = program.steps_per_record // (options.num_environments * options.num_steps)
+            one = together(make_side(experiment, world, name).work.values())
+            found[stage] = Work(*(updates * number for number in one))
+    return found
 
 
-def _shares(measured: WallClock, work: Work, ceilings: Ceilings) -> dict[str, Any]:
-    """What the whole run is of the ceilings, and what a thousand sequential steps take in each stage."""
+def _shares(measured: WallClock, work: Mapping[str, Work], ceilings: Ceilings) -> dict[str, Any]:
+    """Of each stage: its updates as shares of the ceilings, and the seconds of a thousand steps and of a launch."""
+    each = {stage: seconds / measured.side_by_side for stage, seconds in measured.records.items()}
     return {
-        "operations_per_second": work.operations / measured.seconds_per_seed,
-        "share_of_arithmetic": work.operations / measured.seconds_per_seed / ceilings.operations,
-        "share_of_copy": work.bytes / measured.seconds_per_seed / ceilings.bytes,
+        "share_of_arithmetic": {name: one.operations / each[name] / ceilings.operations for name, one in work.items()},
+        "share_of_copy": {name: one.bytes / each[name] / ceilings.bytes for name, one in work.items()},
         "seconds_per_1000_steps": {
             stage: 1000.0 * seconds / measured.sequential[stage].steps for stage, seconds in measured.records.items()
         },

@@ -167,6 +167,8 @@ class Bench(PluginOptions):
     accelerator: tyro.conf.FlagCreatePairsOff[bool] = False
     """Try a GPU or TPU instead: first whether it computes what this machine's CPU computes, then the formulations
     (contextual only) for growing numbers of seeds, then the phases; one JSON file, named by the device."""
+    compare: bool = True
+    """With --accelerator: whether to train on CPU, too, and to compare."""
     limit: float = 420.0
     """With --accelerator: seconds behind which no step is begun; what is left out is named in the file."""
     out: Path | None = None

@@ -6,6 +6,8 @@ import threading
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import polars as pl
 import pytest
 from conftest import tiny_experiment
 from jax.experimental.compilation_cache import compilation_cache
@@ -46,8 +48,15 @@ def test_the_whole_path(tmp_path):
     path = measure_accelerator(task(), tmp_path, told.append)
     assert path.name == "accelerator_cpu_cpu.json"
     found = json.loads(path.read_text())
-    steps = ["ceilings", "training", "comparison", "tiny mal, 4 seeds", "tiny mal, most seeds"]
-    assert [step["step"] for step in found["clock"]] == [*steps, "phases of the follower", "phases of the leader"]
+    steps = [
+        "ceilings",
+        "training",
+        "comparison",
+        "tiny mal, 4 seeds",
+        "phases of the follower",
+        "phases of the leader",
+    ]
+    assert [step["step"] for step in found["clock"]] == [*steps, "tiny mal, as many seeds as fit"]
     assert [step["error"] for step in found["clock"]] == [None] * 7
     assert [line.split(":")[0] for line in told] == [step["step"] for step in found["clock"]]
     assert found["left_out"] == []
@@ -65,7 +74,8 @@ def test_the_whole_path(tmp_path):
                 1000 * seconds
             )
             assert line["seconds_per_launch"][stage] * line["launches"][stage]["kernels"] == pytest.approx(seconds)
-        assert 0 < line["share_of_arithmetic"] < 1
+            assert 0 < line["share_of_arithmetic"][stage] < 1
+            assert 0 < line["share_of_copy"][stage] < 1
     assert {phase["side"] for phase in found["phases"]} == {"follower", "leader"}
     text = told_of(found)
     assert "As on CPU: exact values of given profiles, exact trainings seed by seed, distributions over seeds." in text
@@ -136,6 +146,22 @@ def test_stopped_it_finishes_the_step_and_names_the_others(tmp_path, monkeypatch
     assert [step["step"] for step in found["clock"]] == ["ceilings", "training"]
     assert found["left_out"][0] == "comparison"
     assert len(found["left_out"]) == 5
+
+
+def test_a_side_without_rollouts_has_no_shares():
+    """PAL's contextual follower fits its model to payoffs."""
+    work = accelerator._work(tiny_experiment("pal", "contextual"))
+    assert set(work) == {"play"}
+    assert work["play"].operations > 0
+
+
+def test_ties_apart_by_a_rounding_are_alike():
+    one = type("Cell", (), {"results": lambda self: pl.DataFrame({"fit": np.full(64, -0.02)})})()
+    other = type("Cell", (), {"results": lambda self: pl.DataFrame({"fit": np.full(64, -0.02 + 2e-9)})})()
+    third = type("Cell", (), {"results": lambda self: pl.DataFrame({"fit": np.full(64, -0.03)})})()
+    runs = [type("Run", (), {"cells": {"mal": cell}})() for cell in (one, other, third)]
+    assert agreement.compare_samples(runs[0], runs[1])[0].probability == 1.0
+    assert not agreement.alike(agreement.compare_samples(runs[0], runs[2]))
 
 
 def test_the_limit_leaves_out_the_rest(tmp_path, monkeypatch):
