@@ -3,6 +3,8 @@
 import json
 import signal
 import threading
+from types import SimpleNamespace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -104,8 +106,9 @@ def test_what_differs_is_said(tmp_path):
     assert row.largest > agreement.TOLERANCE
 
 
-def _run(cell):
-    return type("Run", (), {"cells": {cell.name: cell}})()
+def _run(cell) -> Any:
+    """What `load` gives, as far as it is looked at."""
+    return SimpleNamespace(cells={cell.name: cell})
 
 
 def test_a_step_that_fails_leaves_the_others(tmp_path, monkeypatch):
@@ -156,12 +159,10 @@ def test_a_side_without_rollouts_has_no_shares():
 
 
 def test_ties_apart_by_a_rounding_are_alike():
-    one = type("Cell", (), {"results": lambda self: pl.DataFrame({"fit": np.full(64, -0.02)})})()
-    other = type("Cell", (), {"results": lambda self: pl.DataFrame({"fit": np.full(64, -0.02 + 2e-9)})})()
-    third = type("Cell", (), {"results": lambda self: pl.DataFrame({"fit": np.full(64, -0.03)})})()
-    runs = [type("Run", (), {"cells": {"mal": cell}})() for cell in (one, other, third)]
-    assert agreement.compare_samples(runs[0], runs[1])[0].probability == 1.0
-    assert not agreement.alike(agreement.compare_samples(runs[0], runs[2]))
+    frames = [pl.DataFrame({"fit": np.full(64, value)}) for value in (-0.02, -0.02 + 2e-9, -0.03)]
+    one, other, third = (_run(SimpleNamespace(name="mal", results=lambda frame=frame: frame)) for frame in frames)
+    assert agreement.compare_samples(one, other)[0].probability == 1.0
+    assert not agreement.alike(agreement.compare_samples(one, third))
 
 
 def test_the_limit_leaves_out_the_rest(tmp_path, monkeypatch):
