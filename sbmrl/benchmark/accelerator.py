@@ -25,14 +25,13 @@ from sbmrl.benchmark import agreement
 from sbmrl.benchmark.ceilings import Ceilings, measure_ceilings
 from sbmrl.benchmark.counts import Work, together
 from sbmrl.benchmark.phases import measure_phases
-from sbmrl.benchmark.sides import STAGES, make_side
+from sbmrl.benchmark.sides import STAGES, has_phases, make_side
 from sbmrl.benchmark.table import line_of, phase_line
 from sbmrl.benchmark.wall_clock import WallClock, measure_wall_clock
 from sbmrl.core.experiment import Experiment
 from sbmrl.core.files import write_json
 from sbmrl.experiment.program import make_program
 from sbmrl.experiment.solver import world_of
-from sbmrl.learners.ppo import PPOOptions
 from sbmrl.sweep.files import describe_machine
 from sbmrl.sweep.load import load
 from sbmrl.sweep.memory import free_bytes, room
@@ -211,9 +210,9 @@ def _work(experiment: Experiment) -> dict[str, Work]:
     world = world_of(experiment)
     found = {}
     for name, stage in STAGES.items():
-        (program,) = (one for one in make_program(experiment, world).stages if one.name == stage)
-        options = experiment.leader if name == "leader" else experiment.scheme.follower
-        if isinstance(options, PPOOptions):
+        if has_phases(experiment, world, name):
+            (program,) = (one for one in make_program(experiment, world).stages if one.name == stage)
+            options = experiment.leader if name == "leader" else experiment.scheme.follower
             updates = program.steps_per_record // (options.num_environments * options.num_steps)
             one = together(make_side(experiment, world, name).work.values())
             found[stage] = Work(*(updates * number for number in one))

@@ -72,6 +72,11 @@ def make_side(experiment: Experiment, world: World, name: SideName) -> Side:
     return Side(lambda key, state: stage.step(key, state)[0], rollout, advantage, update, sizes, work)
 
 
+def has_phases(experiment: Experiment, world: World, name: SideName) -> bool:
+    """Whether a side learns from rollouts, in phases."""
+    return _trainee(make_solver(experiment, world), name).phases is not None
+
+
 def _trainee(solver: Solver, name: SideName) -> Trainee:
     found = solver.leader if name == "leader" else solver.scheme.follower
     assert found is not None

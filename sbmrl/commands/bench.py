@@ -1,9 +1,10 @@
 """`sbmrl bench`."""
 
+import itertools
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import jax
 from rich.table import Table
 
+from sbmrl.benchmark import worlds
 from sbmrl.benchmark.accelerator import Task, measure_accelerator, told_of
 from sbmrl.benchmark.agreement import correctness_plan
 from sbmrl.benchmark.ceilings import measure_ceilings
@@ -32,6 +34,7 @@ from sbmrl.benchmark.wall_clock import measure_wall_clock
 from sbmrl.commands.common import console, default_directory
 from sbmrl.commands.options import Bench
 from sbmrl.core.files import write_bytes, write_json, write_text
+from sbmrl.display.plotting import Drawing
 from sbmrl.experiment.checks import check
 from sbmrl.experiment.presets import preset
 from sbmrl.sweep import execute
@@ -49,7 +52,8 @@ def bench(config: Bench) -> None:
     Raises:
         InputError: an unknown name, a count below 1, or a directory that holds files.
     """
-    (_bench_accelerator if config.accelerator else _bench)(config, config.formulations or SHORT)
+    what = _bench_accelerator if config.accelerator else _bench_worlds if config.worlds else _bench
+    what(config, config.formulations or SHORT)
 
 
 def _prepare(config: Bench) -> Path:
@@ -79,6 +83,29 @@ def _bench_accelerator(config: Bench, names: Sequence[str]) -> None:
     print(f"files: {path}")
 
 
+def _bench_worlds(config: Bench, names: Sequence[str]) -> None:
+    for name in names:
+        check(preset("fast", name, "exact"))
+    out = _prepare(config)
+    ceilings = measure_ceilings()
+    summary: dict[str, Any] = {"ceilings": ceilings._asdict(), "machine": describe_machine(), "lines": []}
+    for num_states, name in itertools.product(config.worlds, names):
+        measured = worlds.measure_update(name, num_states, config.num_repeats)
+        summary["lines"].append(worlds.line_of(measured, ceilings))
+        told = f"{num_states:,} states, {1e3 * measured.seconds:.3g} ms an update"
+        print(f"bench: {name}, {told}", file=sys.stderr, flush=True)
+    _write(out, summary, worlds.to_markdown(summary), worlds.draw(summary["lines"]))
+    _show(worlds.COLUMNS, [worlds.texts(line) for line in summary["lines"]], worlds.caption(summary))
+    print(f"files: {out}")
+
+
+def _write(out: Path, summary: Mapping[str, Any], table: str, drawing: Drawing) -> None:
+    write_json(out / "bench.json", summary)
+    write_text(out / "bench.md", table)
+    write_bytes(out / "bench.svg", drawing.svg)
+    write_bytes(out / "bench.png", drawing.png)
+
+
 def _bench(config: Bench, names: Sequence[str]) -> None:
     chosen = config.preset or "fast"
     cells = [(name, scheme, check(preset(chosen, name, scheme))) for name in names for scheme in config.schemes]
@@ -106,11 +133,7 @@ def _bench(config: Bench, names: Sequence[str]) -> None:
             print(f"bench: {name}, {scheme}, {num_seeds:,} seeds: {told}", file=sys.stderr, flush=True)
             jax.clear_caches()  # the same program for another number of seeds is traced anew
     summary["seconds"] = time.perf_counter() - began
-    write_json(out / "bench.json", summary)
-    write_text(out / "bench.md", to_markdown(summary))
-    drawing = draw(summary["lines"])
-    write_bytes(out / "bench.svg", drawing.svg)
-    write_bytes(out / "bench.png", drawing.png)
+    _write(out, summary, to_markdown(summary), draw(summary["lines"]))
     _show(COLUMNS, [texts(line) for line in summary["lines"]], caption(summary))
     if summary["phases"]:
         _show(PHASE_COLUMNS, [phase_texts(line) for line in summary["phases"]], phase_caption(summary))

@@ -164,6 +164,8 @@ class Bench(PluginOptions):
     """Seeds side by side behind the phases of a PPO update and their distance to the ceilings; 0 leaves them out."""
     preset: str | None = None
     """Budget and networks. Default: fast, with --accelerator poster."""
+    worlds: tuple[int, ...] = ()
+    """Time one update of the exact scheme in random worlds with so many states instead, beside its matrix products."""
     accelerator: tyro.conf.FlagCreatePairsOff[bool] = False
     """Try a GPU or TPU instead: first whether it computes what this machine's CPU computes, then the formulations
     (contextual only) for growing numbers of seeds, then the phases; one JSON file, named by the device."""

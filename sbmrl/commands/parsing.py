@@ -274,6 +274,9 @@ def parse_bench(arguments: Sequence[str]) -> tuple[Bench]:
     require(config.num_seeds != (), "num_seeds", "must be at least one number", "none")
     for count in config.num_seeds or ():
         require_count(count, "num_seeds")
+    for count in config.worlds:
+        require_count(count, "worlds", least=2)
+    require(not (config.worlds and config.accelerator), "worlds", "must not be given with --accelerator", config.worlds)
     require_count(config.num_repeats, "num_repeats")
     require_count(config.phase_seeds, "phase_seeds", least=0)
     require(config.limit > 0, "limit", "must be above 0", config.limit)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import jax
 import optax
 
 from sbmrl.core import registry
@@ -15,6 +16,8 @@ from sbmrl.core.scheme import Scheme
 from sbmrl.core.stackelberg import Algorithm, GameState, stackelberg
 from sbmrl.core.tasks import leader_task
 from sbmrl.errors import require
+
+_LARGE = 2**14  # numbers of an array, as in a transition of 64 states and 4 actions
 
 
 class Solver(NamedTuple):
@@ -70,7 +73,7 @@ def make_solver(
     experiment: Experiment, world: World, leader_optimizer: optax.GradientTransformation | None = None
 ) -> Solver:
     """The solver of an experiment on `world`; the experiment's traced fields may hold arrays."""
-    game = make_game(experiment, world)
+    game = make_game(experiment, _unfolded(world))
     horizon = game.horizon if game.effective_horizon is None else game.effective_horizon
     composition = compose(experiment.replace(game=experiment.game.over(float(horizon))))
     formulation = composition.formulation
@@ -92,3 +95,13 @@ def make_solver(
         lambda state: {"leader": leader.learner.params(state.leader), "follower": scheme.params(state.follower)},
         {"pretrain": scheme.steps_per_round, "play": leader.learner.steps_per_update},
     )
+
+
+def _unfolded(world: World) -> World:
+    """The world with its large arrays behind a barrier, so that XLA does not spend seconds computing with constants."""
+
+    def unfolded(leaf: Any) -> Any:
+        is_large = isinstance(leaf, jax.Array) and leaf.size >= _LARGE
+        return jax.lax.optimization_barrier(leaf) if is_large else leaf
+
+    return jax.tree.map(unfolded, world)
