@@ -36,10 +36,11 @@ if TYPE_CHECKING:
     from sbmrl.schemes.exact import ExactOptions
     from sbmrl.schemes.implicit import ImplicitOptions
     from sbmrl.schemes.inner_outer import InnerOuterOptions
-    from sbmrl.sweep.execute import Engine
+    from sbmrl.sweep.execute import Engine, prepare_devices
     from sbmrl.sweep.load import load
     from sbmrl.sweep.plan import Axis, Plan, make_plan
     from sbmrl.sweep.run import Listener, run_plan
+    from sbmrl.sweep.seeds import make_train_seeds
 
 _HOMES = {
     "core.experiment": ("Experiment",),
@@ -65,10 +66,11 @@ _HOMES = {
     "schemes.exact": ("ExactOptions",),
     "schemes.implicit": ("ImplicitOptions",),
     "schemes.inner_outer": ("InnerOuterOptions",),
-    "sweep.execute": ("Engine",),
+    "sweep.execute": ("Engine", "prepare_devices"),
     "sweep.load": ("load",),
     "sweep.plan": ("Axis", "Plan", "make_plan"),
     "sweep.run": ("Listener", "run_plan"),
+    "sweep.seeds": ("make_train_seeds",),
 }
 _MODULES = {name: f"sbmrl.{module}" for module, names in _HOMES.items() for name in names}
 
@@ -109,7 +111,9 @@ __all__ = [
     "make_plan",
     "make_program",
     "make_train",
+    "make_train_seeds",
     "make_world",
+    "prepare_devices",
     "preset",
     "random_mdp",
     "register",
