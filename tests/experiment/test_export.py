@@ -1,6 +1,9 @@
 """No accelerator is needed to know that a program would compile for one: every part is lowered for CUDA and TPU."""
 
+from typing import Any
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import tiny_experiment
@@ -45,7 +48,8 @@ def exported(function, mapped, *arguments):
     mesh = make_mesh(jax.devices()[:1])
     batch = [jax.tree.map(lambda x: jax.ShapeDtypeStruct((2, *x.shape), x.dtype), one) for one in arguments]
     given = [both if own else one for both, one, own in zip(batch, arguments, mapped, strict=True)]
-    return jax.export.export(map_over_devices(function, mesh, mapped), platforms=PLATFORMS)(*given)
+    mapped_function: Any = map_over_devices(function, mesh, mapped)
+    return jax.export.export(mapped_function, platforms=PLATFORMS)(*given)
 
 
 def test_every_part_is_exported_somewhere():
@@ -80,7 +84,7 @@ def export_all(experiment, with_end):
     for stage in program.stages:
 
         def record(seed, fixed, packed, stage=stage):
-            state, metrics = stage.record(seed_key(0, seed), fixed, unpack(packed, like), 0)
+            state, metrics = stage.record(seed_key(0, seed), fixed, unpack(packed, like), jnp.int32(0))
             return pack(state), metrics
 
         programs.append(exported(record, (True, False, True), seed, fixed, state))
