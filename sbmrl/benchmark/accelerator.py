@@ -9,12 +9,10 @@ import itertools
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -25,7 +23,7 @@ from sbmrl.benchmark import agreement
 from sbmrl.benchmark.ceilings import Ceilings, measure_ceilings
 from sbmrl.benchmark.counts import Work, together
 from sbmrl.benchmark.phases import measure_phases
-from sbmrl.benchmark.sides import STAGES, has_phases, make_side
+from sbmrl.benchmark.sides import STAGES, SideName, has_phases, make_side
 from sbmrl.benchmark.table import line_of, phase_line
 from sbmrl.benchmark.wall_clock import WallClock, measure_wall_clock
 from sbmrl.core.experiment import Experiment
@@ -36,6 +34,7 @@ from sbmrl.sweep.files import describe_machine
 from sbmrl.sweep.load import load
 from sbmrl.sweep.memory import free_bytes, room
 from sbmrl.sweep.plan import Plan
+from sbmrl.sweep.processes import stop_on_sigterm
 
 Tell = Callable[[str], None]
 
@@ -68,7 +67,8 @@ class _Bench:
 
     def __init__(self, task: Task, out: Path, tell: Tell) -> None:
         self.task, self.out, self.tell = task, out, tell
-        self.began, self.stopped = time.perf_counter(), threading.Event()
+        self.began = time.perf_counter()
+        self.should_stop: Callable[[], bool] = lambda: False
         machine = describe_machine()
         self.path = out / f"accelerator_{_file_name(machine['devices'][0])}.json"
         self.summary: dict[str, Any] = {
@@ -89,7 +89,7 @@ class _Bench:
     def step(self, name: str, work: Callable[[], Any]) -> None:
         """Do one step unless the time is up; an error is written down, and the other steps are done."""
         began = self.clock()
-        if self.stopped.is_set() or began > self.task.limit:
+        if self.should_stop() or began > self.task.limit:
             self.summary["left_out"].append(name)
         else:
             error = None
@@ -110,14 +110,17 @@ def measure_accelerator(task: Task, out: Path, tell: Tell) -> Path:
     SIGTERM and the limit end it behind the step in progress.
     """
     bench = _Bench(task, out, tell)
-    with _stopped_by_sigterm(bench.stopped):
+    with stop_on_sigterm() as should_stop:
+        bench.should_stop = should_stop
         bench.step("ceilings", lambda: bench.summary.update(ceilings=measure_ceilings()._asdict()))
         if task.correctness is not None:
             _correctness(bench, task.correctness)
         for num_seeds, name in itertools.product(task.num_seeds, task.timed):
             bench.step(f"{name}, {num_seeds} seeds", lambda n=name, c=num_seeds: _time(bench, n, c))
         for side in STAGES if task.phase_seeds else ():
-            bench.step(f"phases of the {side}", lambda side=side: _phases(bench, side))
+            experiment = _with_phases(task.timed.values(), side)
+            if experiment is not None:
+                bench.step(f"phases of the {side}", lambda side=side, one=experiment: _phases(bench, one, side))
         for name in task.timed if task.most else ():
             bench.step(
                 f"{name}, as many seeds as fit",
@@ -131,19 +134,6 @@ def _correctness(bench: _Bench, plan: Plan) -> None:
     with _trained_on_cpu(plan, bench.out / "cpu") as reference:
         bench.step("training", lambda: agreement.run_here(plan, bench.out / "here"))
         bench.step("comparison", lambda: bench.summary.update(correctness=_compare(reference, bench.out)))
-
-
-@contextmanager
-def _stopped_by_sigterm(stopped: threading.Event) -> Iterator[None]:
-    """While it is held, SIGTERM only sets the event."""
-    previous = None
-    if threading.current_thread() is threading.main_thread():
-        previous = signal.signal(signal.SIGTERM, lambda number, frame: stopped.set())
-    try:
-        yield
-    finally:
-        if previous is not None:
-            signal.signal(signal.SIGTERM, previous)
 
 
 @contextmanager
@@ -234,8 +224,12 @@ def _shares(measured: WallClock, work: Mapping[str, Work], ceilings: Ceilings) -
     }
 
 
-def _phases(bench: _Bench, side: Any) -> None:
-    (experiment, *_) = (one for one in bench.task.timed.values() if one.formulation == "mal")
+def _with_phases(experiments: Iterable[Experiment], side: SideName) -> Experiment | None:
+    """The first experiment whose side learns from rollouts."""
+    return next((one for one in experiments if has_phases(one, world_of(one), side)), None)
+
+
+def _phases(bench: _Bench, experiment: Experiment, side: SideName) -> None:
     ceilings = Ceilings(**bench.summary["ceilings"])
     for phase in measure_phases(experiment, side, bench.task.phase_seeds, bench.task.num_repeats):
         bench.summary["phases"].append(phase_line(phase, ceilings))

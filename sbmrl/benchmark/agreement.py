@@ -24,6 +24,7 @@ from sbmrl.sweep.run import run_plan
 METRICS = ("exact_return", "model_return", "fit", "follower_gap_true", "follower_gap_random")
 _DRAWN = ("follower_gap_random",)  # by the random leaders of an evaluation, so of its seed
 FORMULATIONS = ("pal", "mal", "mal_agent_reward", "mal_random_noise")  # the poster's four
+_EXACT = "-exact"  # what the cells end in whose training draws no samples
 LEVEL = 0.01  # of a wrong alarm in one whole comparison
 TOLERANCE = 1e-4  # of an exact value, relative where it is above 1
 
@@ -65,7 +66,7 @@ class Difference(NamedTuple):
 
 def correctness_plan(num_seeds: int) -> Plan:
     """What is trained on both devices: preset fast, the poster's formulations contextual, and both leaders exactly."""
-    exact = [CellPlan(f"{name}-exact", preset("fast", name, "exact"), ()) for name in FORMULATIONS[:2]]
+    exact = [CellPlan(f"{name}{_EXACT}", preset("fast", name, "exact"), ()) for name in FORMULATIONS[:2]]
     return Plan((*exact, *(CellPlan(name, preset("fast", name, "contextual"), ()) for name in FORMULATIONS)), num_seeds)
 
 
@@ -111,10 +112,10 @@ def compare_values(run: LoadedRun) -> list[Difference]:
     return found
 
 
-def compare_seeds(first: LoadedRun, second: LoadedRun, ending: str = "-exact") -> list[Difference]:
+def compare_seeds(first: LoadedRun, second: LoadedRun) -> list[Difference]:
     """Both runs seed by seed, in the cells whose training draws no samples."""
     found = []
-    for name in (name for name in first.cells if name.endswith(ending)):
+    for name in (name for name in first.cells if name.endswith(_EXACT)):
         one, other = (run.cells[name].results() for run in (first, second))
         for metric in METRICS:
             if metric in one.columns and metric in other.columns:

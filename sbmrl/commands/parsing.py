@@ -276,7 +276,9 @@ def parse_bench(arguments: Sequence[str]) -> tuple[Bench]:
         require_count(count, "num_seeds")
     for count in config.worlds:
         require_count(count, "worlds", least=2)
-    require(not (config.worlds and config.accelerator), "worlds", "must not be given with --accelerator", config.worlds)
+    for name in ("accelerator", "num_seeds", "preset") if config.worlds else ():
+        given = getattr(config, name)
+        require(not given, name, "must not be given with --worlds, which times 16 seeds of preset fast", given)
     require_count(config.num_repeats, "num_repeats")
     require_count(config.phase_seeds, "phase_seeds", least=0)
     require(config.limit > 0, "limit", "must be above 0", config.limit)

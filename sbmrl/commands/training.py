@@ -1,14 +1,10 @@
 """`sbmrl train`, `sbmrl reproduce` and `sbmrl sweep`: plans, run cell by cell."""
 
 import json
-import signal
 import sys
-import threading
-import types
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from rich.table import Table
 
@@ -27,7 +23,7 @@ from sbmrl.report.tracking import track_report
 from sbmrl.sweep import execute
 from sbmrl.sweep.load import load
 from sbmrl.sweep.plan import Axis, CellPlan, Plan, make_plan, parse_axis
-from sbmrl.sweep.processes import REQUEUE, PeerError, connected, is_first
+from sbmrl.sweep.processes import REQUEUE, PeerError, connected, is_first, stop_on_sigterm
 from sbmrl.sweep.run import PreemptedError, opened, run_plan
 
 _MOST_LINES = 4  # below the table on the screen; table.md has all of them
@@ -72,7 +68,7 @@ def sweep(experiments: Sequence[Experiment], options: SweepOptions) -> None:
         raise InputError(f"distributed: must be off or auto with a cluster, got {options.distributed}")
     cluster = Cluster(options.cluster, options.cluster_options)
     try:
-        with _stop_on_sigterm() as should_stop, opened(plan, out, options.resume):
+        with stop_on_sigterm() as should_stop, opened(plan, out, options.resume):
             missing = [cell for cell in plan.cells if not (out / cell.name / "table.json").is_file()]
             cluster.run(
                 [CellJob.of(plan, cell, out, options, how) for cell in missing],
@@ -89,7 +85,7 @@ def _run(plan: Plan, out: Path, options: RunOptions) -> bool:
     """Run a plan; whether this is the process that has put its results together."""
     execute.prepare_devices()
     try:
-        with connected(options.distributed_as), _stop_on_sigterm() as should_stop:
+        with connected(options.distributed_as), stop_on_sigterm() as should_stop:
             with Watcher(plan, options.wandb, out.name, should_stop) as watcher:
                 seconds = options.checkpoint_seconds
                 out = run_plan(plan, out, watcher, resume=options.resume, checkpoint_seconds=seconds)
@@ -117,25 +113,6 @@ def _finish(plan: Plan, out: Path, options: RunOptions) -> None:
         track_report(options.wandb, out.name, page.parent)
         print(f"report: {page}")
     print(f"files: {out}")
-
-
-class _stop_on_sigterm:  # noqa: N801  # read as a word in a with statement
-    """While it is held, SIGTERM only asks the run to save and stop. Yields "has it been asked?"."""
-
-    def __enter__(self) -> Callable[[], bool]:
-        asked = threading.Event()
-        self.previous: Any = None
-
-        def ask(number: int, frame: types.FrameType | None) -> None:
-            asked.set()
-
-        if threading.current_thread() is threading.main_thread():
-            self.previous = signal.signal(signal.SIGTERM, ask)
-        return asked.is_set
-
-    def __exit__(self, *error: object) -> None:
-        if self.previous is not None:
-            signal.signal(signal.SIGTERM, self.previous)
 
 
 def _print_table(rows: Sequence[Row]) -> None:

@@ -149,6 +149,11 @@ def prepare_devices(cache: Path | None = None) -> None:
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 
 
+def cpu_options(experiment: Experiment) -> Mapping[str, Any]:
+    """XLA's options for an experiment's programs, on CPU."""
+    return CPU_OPTIONS_TINY_SUMS if compose(experiment).scheme.cheap else CPU_OPTIONS
+
+
 def seed_key(root_seed: jax.Array | int, seed: jax.Array | int) -> jax.Array:
     """fold_in(root, seed): what runs beside a seed changes nothing."""
     return jax.random.fold_in(jax.random.key(root_seed), seed)
@@ -198,7 +203,7 @@ class Engine:
     ) -> None:
         """`compiled` is told of every part that was compiled."""
         self.program = program
-        self._cpu_options = CPU_OPTIONS_TINY_SUMS if compose(experiment).scheme.cheap else CPU_OPTIONS
+        self._cpu_options = cpu_options(experiment)
         self._told = compiled
         self._root = np.int32(root_seed)
         self._fixed = traced_values(experiment)

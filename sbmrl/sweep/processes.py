@@ -6,7 +6,10 @@ files, and what it found is told to the others. With one process all of this is 
 
 import contextlib
 import os
+import signal
 import sys
+import threading
+import types
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
@@ -109,3 +112,22 @@ def on_first[T](action: Callable[[], T]) -> T | None:
     if tell(int(failed is not None)):
         raise failed or PeerError
     return result
+
+
+class stop_on_sigterm:  # noqa: N801  # read as a word in a with statement
+    """While it is held, SIGTERM only asks the run to save and stop. Yields "has it been asked?"."""
+
+    def __enter__(self) -> Callable[[], bool]:
+        asked = threading.Event()
+        self.previous: Any = None
+
+        def ask(number: int, frame: types.FrameType | None) -> None:
+            asked.set()
+
+        if threading.current_thread() is threading.main_thread():
+            self.previous = signal.signal(signal.SIGTERM, ask)
+        return asked.is_set
+
+    def __exit__(self, *error: object) -> None:
+        if self.previous is not None:
+            signal.signal(signal.SIGTERM, self.previous)

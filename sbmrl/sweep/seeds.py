@@ -5,12 +5,11 @@ from collections.abc import Callable
 import jax
 import numpy as np
 
-from sbmrl.core.devices import CPU_OPTIONS, CPU_OPTIONS_TINY_SUMS
-from sbmrl.core.experiment import Experiment, compose
+from sbmrl.core.experiment import Experiment
 from sbmrl.core.options import require_count
 from sbmrl.core.parts import World
 from sbmrl.experiment.program import Hyper, Result, make_program, make_train
-from sbmrl.sweep.execute import pack, seed_keys, traced_values
+from sbmrl.sweep.execute import cpu_options, pack, seed_keys, traced_values
 from sbmrl.sweep.memory import bytes_of_arrays, lay_out
 
 
@@ -39,8 +38,7 @@ def make_train_seeds(experiment: Experiment, num_seeds: int, world: World | None
     layout = lay_out(
         num_seeds, bytes_of_arrays(jax.eval_shape(lambda key: pack(program.init(key, own)), jax.random.key(0)))
     )
-    options = CPU_OPTIONS_TINY_SUMS if compose(experiment).scheme.cheap else CPU_OPTIONS
-    mapped = layout.map(make_train(experiment, world), (True, False), options)
+    mapped = layout.map(make_train(experiment, world), (True, False), cpu_options(experiment))
 
     def train(hyper: Hyper | None = None, root_seed: int = 0) -> Result:
         keys = seed_keys(root_seed, np.minimum(np.arange(layout.width), num_seeds - 1))

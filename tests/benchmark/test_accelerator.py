@@ -158,6 +158,14 @@ def test_a_side_without_rollouts_has_no_shares():
     assert work["play"].operations > 0
 
 
+def test_phases_are_those_of_whoever_has_them():
+    """PAL alone has a leader that plays, and no follower."""
+    pal = tiny_experiment("pal", "contextual")
+    assert accelerator._with_phases([pal], "leader") is pal
+    assert accelerator._with_phases([pal], "follower") is None
+    assert accelerator._with_phases([pal, SAMPLED], "follower") is SAMPLED
+
+
 def test_ties_apart_by_a_rounding_are_alike():
     frames = [pl.DataFrame({"fit": np.full(64, value)}) for value in (-0.02, -0.02 + 2e-9, -0.03)]
     one, other, third = (_run(SimpleNamespace(name="mal", results=lambda frame=frame: frame)) for frame in frames)
