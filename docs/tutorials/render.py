@@ -2,8 +2,8 @@
 
 python docs/tutorials/render.py [NAME ...]
 
-A tutorial is a Python file in jupytext's percent format, NAME.py. Its page is NAME.md, with its figures in figures/. A cell that
-draws says what is to be seen, for those who do not see it: `# %% alt="the model beside the world"`.
+A tutorial is a Python file in jupytext's percent format, NAME.py. Its page is NAME.md, with its figures in figures/.
+A cell that draws says what is to be seen, for those who do not see it: `# %% alt="the model beside the world"`.
 """
 
 import argparse
