@@ -248,7 +248,11 @@ def _made(kind: GameKind, env: str) -> World:
 
 
 def kind_with(row: FormulationRow, options: Any) -> GameKind:
-    """The kind of game whose options these are."""
+    """The kind of game whose options these are.
+
+    Raises:
+        InputError: the options are of no kind of game that this formulation has.
+    """
     found = kinds_of(row)
     for kind in found:
         if type(options) is kind.options_of(row):

@@ -140,7 +140,11 @@ def write_width(directory: Path, width: int) -> None:
 
 
 def read_width(directory: Path) -> int:
-    """How many runs of a cell go side by side; 0 where that has not been chosen."""
+    """How many runs of a cell go side by side; 0 where that has not been chosen.
+
+    Raises:
+        InputError: width.json holds something else than a whole number.
+    """
     path = directory / "width.json"
     try:
         return int(path.read_text(encoding="utf-8")) if path.is_file() else 0

@@ -70,7 +70,11 @@ class _Layout(NamedTuple):
 
 
 def draw_panels(panels: Sequence[Panel], stem: Path) -> list[Path]:
-    """Draw `panels` side by side in one layout, the same bytes every time; return `stem`.svg and `stem`.png."""
+    """Draw `panels` side by side in one layout, the same bytes every time; return `stem`.svg and `stem`.png.
+
+    Raises:
+        InputError: no panel, or panels of different sizes.
+    """
     shapes = sorted({np.shape(panel.transition) for panel in panels})
     require(len(shapes) == 1, "panels", "at least one, all with transitions of one shape", shapes)
     layout = _layout(panels[0])
