@@ -23,7 +23,9 @@ OPENED: Mapping[str, Any] = {"opened": True}
 
 
 class Conditions(NamedTuple):
-    """What the leader's episode keeps to, and what each condition is for when it is given up (docs/matrix_games.md).
+    """What the leader's episode keeps to, and what each condition is for when it is given up.
+
+    What becomes of each is in docs/results/matrix_games.md.
 
     Attributes:
         hidden_queries: the leader's learner does not see its answers.

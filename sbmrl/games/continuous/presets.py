@@ -24,7 +24,7 @@ ENV = "gymnax:Pendulum-v1"
 _NUM_ITERATIONS = 12
 
 # The critic is fitted twice over in small minibatches. With one pass in large ones policies relapse, and more so with
-# the paper's δ = .05 (docs/continuous.md).
+# the paper's δ = .05 (docs/results/pendulum.md).
 _POLICY = NaturalPolicyGradientOptions(
     num_environments=100,
     actor_hidden=(32, 32),

@@ -30,7 +30,7 @@ from sbmrl.games.model_based.options import columns, refuse_void
 def _worlds() -> Mapping[str, str]:
     return {name: summary for name, (summary, _) in SYSTEMS.items()} | {
         "lqr_random_N_M_SEED": "a random stable system with N states and M controls",
-        "FILE.json, FILE.npz": "your own A, B, Q, R (docs/linear_quadratic.md)",
+        "FILE.json, FILE.npz": "your own A, B, Q, R (docs/how_to/linear_quadratic.md)",
     }
 
 

@@ -17,7 +17,7 @@ from sbmrl.schemes.inner_outer import INNER_OUTER, InnerOuterOptions
 
 ENV = "lqr_double_integrator"
 
-# A model ends where its steps lead it, so they are small: see docs/linear_quadratic.md for larger ones.
+# A model ends where its steps lead it, so they are small: see docs/results/linear_quadratic.md for larger ones.
 _RATES = {"model": 0.001, "policy": 0.1}
 # Step rewards are discounted already, and an episode is one environment's rollout.
 _PLAYING = PPOOptions(

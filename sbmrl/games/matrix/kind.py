@@ -22,7 +22,7 @@ from sbmrl.games.matrix.values import led_by
 
 def _worlds() -> Mapping[str, str]:
     variants = {f"NAME_{name}": f"the same payoffs, {variant.horizon} steps" for name, variant in VARIANTS.items()}
-    files = {"FILE.json, FILE.npz": "your own payoffs (docs/matrix_games.md)"}
+    files = {"FILE.json, FILE.npz": "your own payoffs (docs/how_to/matrix_games.md)"}
     return {name: row.summary for name, row in GAMES.items()} | variants | files
 
 

@@ -18,7 +18,7 @@ from sbmrl.schemes.inner_outer import INNER_OUTER, InnerOuterOptions
 ENV = "prisoners_dilemma"
 
 # γ = 1 and λ = 1 as Gerstgrasser & Parkes have them, and no more steps than theirs; rollouts are whole episodes of 5
-# queries and 10 steps. Their batch of 1,000 steps is not enough for `hero` (docs/matrix_games.md).
+# queries and 10 steps. Their batch of 1,000 steps is not enough for `hero` (docs/how_to/matrix_games.md).
 _LEADER = PPOOptions(
     total_steps=307_200,
     num_environments=128,

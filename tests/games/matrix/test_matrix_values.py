@@ -148,7 +148,7 @@ def test_the_anchor():
 
 @pytest.mark.parametrize(("clock", "least", "most"), [(False, 9.5, 10.0), (True, 8.0, 8.5)])
 def test_mixed_commitment_in_the_prisoners_dilemma(clock, least, most):
-    """`most` leaves the follower just what it gets by always defecting, -0.5 a step: see docs/matrix_games.md."""
+    """`most` leaves the follower just what it gets by always defecting, -0.5 a step (docs/results/matrix_games.md)."""
     led = led_by(games.make_game("prisoners_dilemma"))
     found = mixed_lower_bound(led, jax.random.key(0), clock=clock, num_starts=32, num_steps=200)
     assert least < found.leader_value <= most
