@@ -17,7 +17,8 @@ from sbmrl.schemes.inner_outer import INNER_OUTER, InnerOuterOptions
 
 ENV = "simple_mdp_2"
 
-# The reference follower had no entropy bonus and best-responded at the truth in about 80 % of seeds (docs/results.md).
+# The reference follower had no entropy bonus and best-responded at the truth in about 80 % of seeds
+# (docs/results/follower.md).
 _FOLLOWER = PPOOptions(actor_hidden=(8, 8, 8, 8), critic_hidden=(), entropy_coefficient=0.1)
 _POLICY_LEADER = PPOOptions(total_steps=100_000, actor_hidden=(8, 8, 8, 8), critic_hidden=())
 _MODEL_LEADER = PPOOptions(discount=1.0)
