@@ -154,6 +154,23 @@ def finite_horizon_occupancy(mdp: TabularMDP, policy: jax.Array) -> jax.Array:
     return _over_decisions(mdp, expected_visits(mdp, policy))
 
 
+def mean_occupancy(mdp: TabularMDP, policies: jax.Array) -> jax.Array:
+    """`[S, A]`: the mean of `finite_horizon_occupancy` over policies π `[N, S, A]`.
+
+    One product `[N, S·A] × [S·A, S]` a time step moves them all. The matrices P_π `[S, S]` by which one policy alone is
+    moved cheaply would be N·S² numbers, read at every step.
+    """
+    start = jnp.broadcast_to(mdp.initial.astype(mdp.transition.dtype), policies.shape[:2])
+
+    def step(carry: tuple[jax.Array, jax.Array], _: None):
+        states, total = carry
+        following = jnp.einsum("nsa,sat->nt", states[..., None] * policies, mdp.transition)
+        return (following, total + states), None
+
+    (_, total), _ = jax.lax.scan(step, (start, jnp.zeros_like(start)), length=mdp.horizon)
+    return jnp.mean(jax.vmap(_over_decisions, (None, 0))(mdp, total[..., None] * policies), axis=0)
+
+
 def discounted_occupancy(mdp: TabularMDP, policy: jax.Array, discount: jax.typing.ArrayLike) -> jax.Array:
     """`[S, A]`: μ_γ(s, a) ∝ Σ_t γᵗ P(s_t = s, a_t = a) = [(I − γ P_πᵀ)⁻¹ ρ](s) π(a|s); sums to 1 over decisions."""
     transition, _ = _policy_matrices(mdp, policy)

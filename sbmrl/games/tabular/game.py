@@ -27,8 +27,8 @@ from sbmrl.core.game import (
 )
 from sbmrl.games.tabular.closed_forms import (
     expected_reward,
-    finite_horizon_occupancy,
     finite_horizon_optimum,
+    mean_occupancy,
     uniform_policy,
 )
 from sbmrl.games.tabular.mdp import TabularMDP, with_transition
@@ -189,7 +189,7 @@ def _all_pairs(mdp: TabularMDP) -> jax.Array:
 @functools.partial(jax.jit, static_argnames="num_policies")  # else it would be compiled operation by operation
 def _random_occupancy(mdp: TabularMDP, num_policies: int) -> jax.Array:
     policies = random_rows(jax.random.key(0), (num_policies, mdp.num_states, mdp.num_actions))
-    return jax.vmap(finite_horizon_occupancy, (None, 0))(mdp, policies).mean(0)
+    return mean_occupancy(mdp, policies)
 
 
 class Aggregation(NamedTuple):

@@ -221,3 +221,11 @@ def test_gradient_of_the_return_agrees_with_finite_differences():
         gradient, differences = jax.device_get(slopes(logits))
         for index in itertools.product(range(3), range(2)):
             assert gradient[index] == pytest.approx(differences[index], rel=1e-6, abs=1e-8)
+
+
+@pytest.mark.parametrize("world", ["simple_mdp_2", "ergodic_mdp_1", "random_7_3_1"])
+def test_the_mean_occupancy_is_that_of_each_policy_alone(world):
+    mdp = make_world(world)
+    policies = random_rows(jax.random.key(3), (5, mdp.num_states, mdp.num_actions))
+    alone = jnp.stack([exact.finite_horizon_occupancy(mdp, policy) for policy in policies])
+    np.testing.assert_allclose(exact.mean_occupancy(mdp, policies), alone.mean(axis=0), atol=1e-6)
