@@ -106,6 +106,16 @@ def test_a_plugin_that_cannot_be_used_is_refused_in_one_line(capsys, tmp_path, m
         assert registry.num_parts() == before  # nothing of a plug-in that failed is kept
 
 
+def test_a_formulation_that_weighs_no_payoff_of_its_game_is_refused(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(
+        ROW.format(name="own").replace("(name=", "(leader_wants=lambda options: {'fun': 1.0}, name=")
+    )
+    says = "formulation own: payoff: 'fun' is unknown; allowed: model_return, real_return, fit"
+    assert says in refused(capsys, "train", "own", "--plugin", "mine.py", *TINY)
+    assert not Path("runs").exists()
+
+
 def test_a_plugin_that_is_not_there_is_refused(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     says = "must be a Python file (my_game.py) or a module that can be imported"

@@ -19,16 +19,20 @@ def test_the_program_runs(monkeypatch, capsys):
     assert "(8, 3)" in capsys.readouterr().out
 
 
-def test_the_program_of_the_page_on_sweeps_runs(monkeypatch, tmp_path):
-    page = (Path(__file__).parents[1] / "docs" / "sweeps.md").read_text(encoding="utf-8")
-    (program,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+def test_the_programs_of_the_page_on_notebooks_run(monkeypatch, tmp_path):
+    page = (Path(__file__).parents[1] / "docs" / "how_to" / "notebooks.md").read_text(encoding="utf-8")
     monkeypatch.setattr(sbmrl, "preset", lambda name, *chosen: tiny_experiment(*chosen), raising=False)
     monkeypatch.chdir(tmp_path)
-    names = {}
-    exec(compile(program, "docs/sweeps.md", "exec"), names)
-    assert len(names["run"].results) == 16 + 3 * 16
-    assert names["agent"].results["seed"] == 3
-    assert names["agent"].results["alpha"] == 0.5
+    ran = []
+    for program in re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL):
+        names = {}
+        exec(compile(program, "docs/how_to/notebooks.md", "exec"), names)
+        ran.append(names)
+    (swept,) = [names for names in ran if "agent" in names]
+    assert len(swept["run"].results) == 16 + 3 * 16
+    assert swept["agent"].results["seed"] == 3
+    assert swept["agent"].results["alpha"] == 0.5
+    assert Path("report/report.html").is_file()
 
 
 def test_every_file_it_links_is_there():

@@ -15,7 +15,7 @@ from sbmrl.core.parts import World
 from sbmrl.core.scheme import Scheme
 from sbmrl.core.stackelberg import Algorithm, GameState, stackelberg
 from sbmrl.core.tasks import leader_task
-from sbmrl.errors import require
+from sbmrl.errors import require, require_known
 
 _LARGE = 2**14  # numbers of an array, as in a transition of 64 states and 4 actions
 
@@ -72,11 +72,17 @@ def make_game(experiment: Experiment, world: World) -> Game:
 def make_solver(
     experiment: Experiment, world: World, leader_optimizer: optax.GradientTransformation | None = None
 ) -> Solver:
-    """The solver of an experiment on `world`; the experiment's traced fields may hold arrays."""
+    """The solver of an experiment on `world`; the experiment's traced fields may hold arrays.
+
+    Raises:
+        InputError: the world is of another kind of game, or the formulation weighs a payoff that the game has not.
+    """
     game = make_game(experiment, _unfolded(world))
     horizon = game.horizon if game.effective_horizon is None else game.effective_horizon
     composition = compose(experiment.replace(game=experiment.game.over(float(horizon))))
     formulation = composition.formulation
+    for name in (*formulation.leader_wants, *formulation.follower_wants):
+        require_known(name, f"formulation {composition.row.name}: payoff", game.payoffs)
     scheme = composition.scheme.build(game, composition)
     task = leader_task(game, formulation, experiment.game, scheme.oracle, leader_optimizer)
     assert composition.leader.build is not None

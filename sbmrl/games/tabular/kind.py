@@ -27,7 +27,7 @@ from sbmrl.schemes.inner_outer import INNER_OUTER
 def _worlds() -> Mapping[str, str]:
     return {name: summary for name, (summary, _) in WORLDS.items()} | {
         "random_S_A_SEED": "a random endless world with S states and A actions",
-        "FILE.json, FILE.npz": "your own MDP (docs/worlds.md)",
+        "FILE.json, FILE.npz": "your own MDP (docs/how_to/worlds.md)",
     }
 
 
