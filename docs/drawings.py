@@ -1,18 +1,25 @@
-"""Draws the pictures of the documentation that show no measurement: the game, a run, and the layers of the package.
+"""Draws the pictures of the documentation that show no measurement: the game, a run, the layers of the package, and
+a world beside a model that hides the best way in it.
 
 `python docs/drawings.py` writes docs/figures/drawings/NAME_light.svg and NAME_dark.svg, the same bytes every time. The
-background is transparent and letters are outlines, so a picture looks alike on any page and without any font.
+background is transparent and letters are outlines, so a picture looks alike on any page and without any font. World
+and model are drawn as `sbmrl draw` draws them, on white.
 """
 
+import re
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Rectangle
 
 from sbmrl.display.plotting import COLOURS
+from sbmrl.games.tabular.catalogue import named_world
+from sbmrl.games.tabular.draw import Panel, draw_panels
 
 OUT = Path(__file__).parent / "figures" / "drawings"
 WIDTH = 600  # of every picture; lengths are in these units
@@ -197,6 +204,27 @@ def layers(theme: Theme) -> Figure:
     return pen.figure
 
 
+def worlds() -> dict[str, str]:
+    """SVG of the poster's world and of the model of docs/idea.md that hides the way to s0; bold: the best response.
+
+    Both are drawn as one picture, for one layout, and each is a window on its half.
+    """
+    world = named_world("simple_mdp_2")
+    hiding = np.array(world.transition)
+    hiding[1, 1] = (0.01, 0.01, 0.98)
+    stay, leave = (np.array([[0, 1], [second, 1 - second], [1, 0]], float) for second in (0, 1))
+    panels = [
+        Panel(title, rows, world.reward, world.initial, world.terminal, policy)
+        for title, rows, policy in (("the world", world.transition, stay), ("a model that hides", hiding, leave))
+    ]
+    with tempfile.TemporaryDirectory() as where:
+        both = draw_panels(panels, Path(where) / "both")[0].read_text(encoding="utf-8")
+    (size,) = re.findall(r'width="[0-9.]+pt" height="[0-9.]+pt" viewBox="[^"]*"', both)
+    width, height = (float(number) for number in re.findall(r"([0-9.]+)pt", size))
+    window = f'width="{width / 2:g}pt" height="{height:g}pt" viewBox="{{:g}} 0 {width / 2:g} {height:g}"'
+    return {name: both.replace(size, window.format(left)) for name, left in (("world", 0.0), ("hiding", width / 2))}
+
+
 PICTURES: dict[str, Callable[[Theme], Figure]] = {"game": game, "run": run, "layers": layers}
 
 
@@ -209,6 +237,10 @@ def main() -> None:
                 path = OUT / f"{name}_{kind}.svg"
                 picture(theme).savefig(path, metadata={"Date": None}, transparent=True)
                 print(path)
+    for name, svg in worlds().items():
+        path = OUT / f"{name}.svg"
+        path.write_text(svg, encoding="utf-8")
+        print(path)
 
 
 if __name__ == "__main__":
