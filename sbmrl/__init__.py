@@ -17,14 +17,22 @@ if TYPE_CHECKING:
     from sbmrl.core.formulation import FormulationRow
     from sbmrl.core.parts import GameKind, LearnerKind, Programme, SchemeKind, WorldRow
     from sbmrl.core.registry import register
+    from sbmrl.display.statistics import (
+        fraction_interval,
+        interquartile_mean_interval,
+        mean_interval,
+        paired_improvement,
+    )
     from sbmrl.errors import InputError
     from sbmrl.experiment.plugins import load_plugin
     from sbmrl.experiment.presets import preset
     from sbmrl.experiment.program import hyper_parameters, make_program, make_train
     from sbmrl.games.matrix.options import ReplyOptions
     from sbmrl.games.matrix.q_learning import QLearningOptions
-    from sbmrl.games.tabular.mdp import TabularMDP, make_mdp, make_world, random_mdp
+    from sbmrl.games.tabular.closed_forms import finite_horizon_optimum, finite_horizon_return
+    from sbmrl.games.tabular.mdp import TabularMDP, imagined, make_mdp, make_world, random_mdp
     from sbmrl.games.tabular.options import ConditionalsOptions, PlanOptions, SoftOptions
+    from sbmrl.games.tabular.panels import draw_mdps
     from sbmrl.learners.evolution import EvolutionOptions
     from sbmrl.learners.fit import FitOptions
     from sbmrl.learners.gradient import GradientOptions
@@ -47,14 +55,22 @@ _HOMES = {
     "core.formulation": ("FormulationRow",),
     "core.parts": ("GameKind", "LearnerKind", "Programme", "SchemeKind", "WorldRow"),
     "core.registry": ("register",),
+    "display.statistics": (
+        "fraction_interval",
+        "interquartile_mean_interval",
+        "mean_interval",
+        "paired_improvement",
+    ),
     "errors": ("InputError",),
     "experiment.plugins": ("load_plugin",),
     "experiment.presets": ("preset",),
     "experiment.program": ("hyper_parameters", "make_program", "make_train"),
     "games.matrix.options": ("ReplyOptions",),
     "games.matrix.q_learning": ("QLearningOptions",),
-    "games.tabular.mdp": ("TabularMDP", "make_mdp", "make_world", "random_mdp"),
+    "games.tabular.closed_forms": ("finite_horizon_optimum", "finite_horizon_return"),
+    "games.tabular.mdp": ("TabularMDP", "imagined", "make_mdp", "make_world", "random_mdp"),
     "games.tabular.options": ("ConditionalsOptions", "PlanOptions", "SoftOptions"),
+    "games.tabular.panels": ("draw_mdps",),
     "learners.evolution": ("EvolutionOptions",),
     "learners.fit": ("FitOptions",),
     "learners.gradient": ("GradientOptions",),
@@ -104,7 +120,13 @@ __all__ = [
     "SoftOptions",
     "TabularMDP",
     "WorldRow",
+    "draw_mdps",
+    "finite_horizon_optimum",
+    "finite_horizon_return",
+    "fraction_interval",
     "hyper_parameters",
+    "imagined",
+    "interquartile_mean_interval",
     "load",
     "load_plugin",
     "make_mdp",
@@ -113,6 +135,8 @@ __all__ = [
     "make_train",
     "make_train_seeds",
     "make_world",
+    "mean_interval",
+    "paired_improvement",
     "prepare_devices",
     "preset",
     "random_mdp",

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,16 +64,27 @@ def read_fields(path: Path, kind: str, required: tuple[str, ...], optional: tupl
         InputError: unreadable or foreign file, missing key.
     """
     fields = _read(path, kind, required)
+    require_keys(fields, required, optional, f"{path}: ")
+    return fields
+
+
+def require_keys(
+    fields: Mapping[str, Any], required: tuple[str, ...], optional: tuple[str, ...], where: str = ""
+) -> None:
+    """Raise `InputError` unless all `required` keys are there."""
     for key in required:
         keys = f"required (keys: {', '.join(required)}, optional {', '.join(optional)})"
-        require(key in fields, f"{path}: {key}", keys, "nothing")
-    return fields
+        require(key in fields, f"{where}{key}", keys, "nothing")
 
 
 def name_in(fields: dict[str, Any], path: Path) -> str:
     """The world's name: the file's `name`, or what the file is called; `InputError` if no file could have that name."""
-    name = str(fields.get("name", path.stem))
-    require(bool(name) and not set(name) & set("/\\\0\n"), f"{path}: name", "must be usable as a file name", repr(name))
+    return usable_name(str(fields.get("name", path.stem)), f"{path}: name")
+
+
+def usable_name(name: str, field: str) -> str:
+    """`name`; `InputError` if no file could have it."""
+    require(bool(name) and not set(name) & set("/\\\0\n"), field, "must be usable as a file name", repr(name))
     return name
 
 

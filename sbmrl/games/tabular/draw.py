@@ -73,7 +73,22 @@ def draw_panels(panels: Sequence[Panel], stem: Path) -> list[Path]:
     """Draw `panels` side by side in one layout, the same bytes every time; return `stem`.svg and `stem`.png.
 
     Raises:
-        InputError: no panel, or panels of different sizes.
+        InputError: as `panels_figure`.
+    """
+    figure = panels_figure(panels, len(panels))
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    paths = [stem.with_name(f"{stem.name}.{ending}") for ending in ("svg", "png")]
+    with matplotlib.rc_context({"svg.hashsalt": "sbmrl", "svg.fonttype": "none"}):
+        figure.savefig(paths[0], metadata={"Date": None})
+    figure.savefig(paths[1], dpi=150)
+    return paths
+
+
+def panels_figure(panels: Sequence[Panel], columns: int) -> Figure:
+    """`panels` in rows of at most `columns`, all in one layout, as a figure that belongs to no window.
+
+    Raises:
+        InputError: there is no panel, or they have MDPs of several shapes.
     """
     shapes = sorted({np.shape(panel.transition) for panel in panels})
     require(len(shapes) == 1, "panels", "at least one, all with transitions of one shape", shapes)
@@ -83,19 +98,17 @@ def draw_panels(panels: Sequence[Panel], stem: Path) -> list[Path]:
     drawn = np.concatenate([layout.states, *(r.points for r in routes.values()), np.reshape(boxes, (-1, 2))])
     low, high = drawn.min(0) - CIRCLE_RADIUS - MARGIN, drawn.max(0) + CIRCLE_RADIUS + MARGIN + [0, TITLE_HEIGHT]
     width, height = high - low
-    figure = Figure(figsize=(width * len(panels), height), facecolor="white")
+    columns = min(columns, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(width * columns, height * rows), facecolor="white")
     for index, panel in enumerate(panels):
-        axes = figure.add_axes((index / len(panels), 0, 1 / len(panels), 1))
+        row, column = divmod(index, columns)
+        axes = figure.add_axes((column / columns, 1 - (row + 1) / rows, 1 / columns, 1 / rows))
         axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
         axes.axis("off")
         axes.text(low[0] + width / 2, high[1] - TITLE_HEIGHT, panel.title, size=16, ha="center")
         _draw_panel(axes, panel, layout, routes, f"panel{index}")
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    paths = [stem.with_name(f"{stem.name}.{ending}") for ending in ("svg", "png")]
-    with matplotlib.rc_context({"svg.hashsalt": "sbmrl", "svg.fonttype": "none"}):
-        figure.savefig(paths[0], metadata={"Date": None})
-    figure.savefig(paths[1], dpi=150)
-    return paths
+    return figure
 
 
 def _edges(panel: Panel) -> list[Edge]:

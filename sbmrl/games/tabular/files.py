@@ -1,19 +1,21 @@
-"""The user's own MDP from a JSON or npz file, checked before anything runs.
+"""The user's own MDP from a JSON or npz file or as arrays, checked before anything runs.
 
 Keys: `transition` `[S, A, S]`, `reward` `[S, A, S]` or `[S, A]`, `initial` (a state or a distribution `[S]`),
 `terminal` (list of states, may be empty), `horizon` (decisions per episode), optional `name` and `discount`.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sbmrl.core.files import horizon_of, name_in, numbers, read_fields, whole
+from sbmrl.core.files import horizon_of, name_in, numbers, read_fields, require_keys, usable_name, whole
 from sbmrl.errors import require
 from sbmrl.games.tabular.catalogue import WorldArrays
 
 _REQUIRED = ("transition", "reward", "initial", "terminal", "horizon")
+_OPTIONAL = ("name", "discount")
 _ROW_SUM_TOLERANCE = 1e-6
 
 
@@ -25,11 +27,21 @@ def load_world(path: str | Path) -> WorldArrays:
             does not sum to 1, state that does not exist, horizon below 1, discount outside (0, 1].
     """
     path = Path(path)
-    fields = read_fields(path, "an MDP", _REQUIRED, ("name", "discount"))
+    fields = read_fields(path, "an MDP", _REQUIRED, _OPTIONAL)
     return check_world(fields, name_in(fields, path), where=f"{path}: ")
 
 
-def check_world(fields: dict[str, Any], name: str, where: str = "") -> WorldArrays:
+def world_of_arrays(fields: Mapping[str, Any]) -> WorldArrays:
+    """The same from the keys of a file and their values; without a `name` it is called "mdp".
+
+    Raises:
+        InputError: as `load_world`, for what a file may hold.
+    """
+    require_keys(fields, _REQUIRED, _OPTIONAL)
+    return check_world(fields, usable_name(str(fields.get("name", "mdp")), "name"))
+
+
+def check_world(fields: Mapping[str, Any], name: str, where: str = "") -> WorldArrays:
     """Check the fields of an MDP and bring them to their full shapes; `InputError` names the field."""
     transition = numbers(fields["transition"], where + "transition")
     shape = transition.shape

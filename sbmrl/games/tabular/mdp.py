@@ -1,7 +1,8 @@
 """Finite MDPs as pytrees, and a finite MDP played as an environment."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ from sbmrl.core.files import SUFFIXES
 from sbmrl.core.game import sample_row
 from sbmrl.errors import require, require_known
 from sbmrl.games.tabular.catalogue import HORIZON, WORLDS, WorldArrays, named_world
-from sbmrl.games.tabular.files import load_world
+from sbmrl.games.tabular.files import load_world, world_of_arrays
 
 
 class TabularMDP(struct.PyTreeNode):
@@ -68,13 +69,19 @@ def make_mdp(world: WorldArrays, dtype=None) -> TabularMDP:
     return with_transition(mdp, mdp.transition)
 
 
-def make_world(name_or_file: str | Path) -> TabularMDP:
-    """A named world, `random_S_A_SEED`, or the MDP in a JSON or npz file.
+def make_world(source: str | Path | Mapping[str, Any]) -> TabularMDP:
+    """A named world, `random_S_A_SEED`, or one's own MDP: a JSON or npz file, or the same keys with their arrays.
+
+    The keys are `transition` `[S, A, S]`, `reward` `[S, A, S]` or `[S, A]`, `initial` (a state or a distribution
+    `[S]`), `terminal` (list of states, may be empty) and `horizon` (decisions per episode); `name` and `discount` may
+    be left out.
 
     Raises:
-        InputError: unknown name (with the nearest known one), or a file that is no MDP.
+        InputError: unknown name (with the nearest known one), a file that is no MDP, or arrays that are none.
     """
-    name = str(name_or_file)
+    if isinstance(source, Mapping):
+        return make_mdp(world_of_arrays(source))
+    name = str(source)
     if name.endswith(SUFFIXES):
         return make_mdp(load_world(name))
     if name.startswith("random_"):

@@ -3,9 +3,11 @@
 import re
 from itertools import combinations
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import sbmrl
 from sbmrl.errors import InputError
 from sbmrl.games.tabular import draw
 from sbmrl.games.tabular.catalogue import named_world
@@ -112,3 +114,30 @@ def test_panels_must_be_there_and_of_one_shape(tmp_path):
     for panels in ([], [panel("World"), smaller]):
         with pytest.raises(InputError, match="panels"):
             draw_panels(panels, tmp_path / "graph")
+
+
+def test_mdps_as_a_figure_in_rows():
+    world = sbmrl.make_world("simple_mdp_2")
+    model = sbmrl.imagined(world, jnp.float32(with_rows(LEARNED_ROWS)))
+    clock = np.stack([POLICY, 1.0 - POLICY])  # [T, S, A]: the first decision is what is drawn
+    mdps = {"World": world, "Early": model, "Late": model}
+    figure = sbmrl.draw_mdps(mdps, {"World": clock, "Late": POLICY})
+    titles = [axes.texts[0].get_text() for axes in figure.axes]
+    corners = [tuple(axes.get_position().p0) for axes in figure.axes]
+    assert titles == ["World", "Early", "Late"]
+    assert corners == [(0.0, 0.5), (0.5, 0.5), (0.0, 0.0)]
+    bold = [{text.get_text() for text in axes.texts if text.get_fontweight() == "bold"} for axes in figure.axes]
+    assert bold == [{"a1", "a0"}, set(), {"a1", "a0"}]
+    labels = [{text.get_text() for text in axes.texts} for axes in figure.axes]
+    assert "0.60  (−0.05)" in labels[0] - labels[1]
+    assert "0.92  (0)" in labels[1] - labels[0]
+
+
+def test_what_cannot_be_drawn_is_named():
+    world = sbmrl.make_world("simple_mdp_2")
+    with pytest.raises(InputError, match="policies: 'Wrold' is unknown; did you mean 'World'"):
+        sbmrl.draw_mdps({"World": world}, {"Wrold": POLICY})
+    with pytest.raises(InputError, match="columns"):
+        sbmrl.draw_mdps({"World": world}, columns=0)
+    with pytest.raises(InputError, match="panels"):
+        sbmrl.draw_mdps({})

@@ -37,6 +37,30 @@ def test_json_and_npz_give_the_same_world(tmp_path):
     assert from_json.terminal == from_npz.terminal == (False, True)
 
 
+def test_arrays_give_the_same_world_as_their_file(tmp_path):
+    from_file, arrays = make_world(write(tmp_path)), {name: np.array(value) for name, value in GOOD.items()}
+    from_arrays = make_world(arrays)
+    np.testing.assert_array_equal(from_arrays.transition, from_file.transition)
+    np.testing.assert_array_equal(from_arrays.reward, from_file.reward)
+    assert (from_arrays.name, from_arrays.terminal, from_arrays.horizon) == ("mdp", (False, True), 10)
+    named = make_world(arrays | {"name": "mine", "discount": 0.9})
+    assert (named.name, named.discount) == ("mine", 0.9)
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"transition": np.full((2, 2, 2), 0.4)}, "transition[0, 0]: must sum to 1, got 0.8"),
+        ({"horizon": None}, "horizon: required (keys: transition"),
+        ({"name": "a/b"}, "name: must be usable as a file name"),
+    ],
+)
+def test_each_mistake_in_arrays_is_named(changes, says):
+    with pytest.raises(InputError) as error:
+        make_world({name: value for name, value in (GOOD | changes).items() if value is not None})
+    assert str(error.value).startswith(says)
+
+
 def test_the_file_name_is_the_default_name_and_terminal_may_be_empty(tmp_path):
     mdp = make_world(write(tmp_path, terminal=[]))
     assert mdp.name == "world"
