@@ -16,9 +16,9 @@ from test_plugins import forgetful  # noqa: F401  # the fixture, so that nothing
 import sbmrl
 from sbmrl.cli import main
 from sbmrl.commands import bench, theory, training
-from sbmrl.core.experiment import Experiment
+from sbmrl.core.experiment import Experiment, compose
 from sbmrl.core.options import settings, with_values
-from sbmrl.experiment.checks import check
+from sbmrl.experiment.checks import check, unused
 
 ROOT = Path(__file__).parents[1]
 # What is generated is tried at its source: the reference by the docstrings, the tutorials in test_tutorials.py.
@@ -84,13 +84,13 @@ def shrunk(experiment: Experiment) -> Experiment:
     small = {name: _SMALL[last] for name in found if (last := name.rpartition(".")[2]) in _SMALL and found[name]}
     small |= {name: value for name, value in _EPISODES.items() if name in found}
     for side in ("leader", "follower"):
-        if found.get(f"{side}.parametrization", "network") == "table":  # a table has no layers
-            small.pop(f"{side}.hidden", None)
         if f"{side}.num_cg_iterations" in found:  # it plays whole episodes, and its critic whole time steps
             steps = found[f"{side}.num_steps"]
             sizes = {"num_steps": steps, "num_repeats": 1, "num_cg_iterations": 2, "total_steps": 8 * steps}
             small |= {f"{side}.{name}": value for name, value in sizes.items()}
             small |= {f"{side}.value_minibatch_size": 4 * steps, f"{side}.value_epochs": 1}
+    without = unused(compose(experiment))
+    small = {name: value for name, value in small.items() if name not in without}
     return check(with_values(experiment, small))
 
 
@@ -134,7 +134,10 @@ def place(tmp_path, monkeypatch, request):
 
 
 def pages_with(language):
-    return [page for page in PAGES if any(block.language == language and not block.reason for block in blocks(page))]
+    def run(block):  # a file with a title is used by the commands of its page
+        return block.language == language and not block.reason and not block.title
+
+    return [page for page in PAGES if any(map(run, blocks(page)))]
 
 
 @pytest.mark.timeout(3000)
