@@ -29,9 +29,10 @@ PAGES = [
 ]
 _BLOCK = re.compile(
     r"(?:^ *<!-- not run: (?P<reason>[^\n]+) -->\n+)?"
-    r"^(?P<indent> *)```(?P<language>\w*)(?: title=\"(?P<title>[^\"]+)\")?[^\n]*\n(?P<text>.*?)^ *```",
+    r"^ *``` ?(?:\{\.)?(?P<language>\w*)(?: title=\"(?P<title>[^\"]+)\")?[^\n]*\n(?P<text>.*?)^ *```",
     flags=re.DOTALL | re.MULTILINE,
 )
+_SNIPPET = re.compile(r"^--8<-- \"([^\"]+)\"\n", flags=re.MULTILINE)
 _SMALL = {
     "total_steps": 64,
     "num_environments": 4,
@@ -64,8 +65,13 @@ class Block(NamedTuple):
 
 
 def blocks(page: Path) -> list[Block]:
-    found = _BLOCK.finditer(page.read_text(encoding="utf-8"))
-    return [Block(m["language"], m["text"], m["title"] or "", m["reason"] or "") for m in found]
+    whole = _BLOCK.finditer(page.read_text(encoding="utf-8"))
+    found = (match.groupdict(default="") for match in whole)
+    return [Block(m["language"], _SNIPPET.sub(_included, m["text"]), m["title"], m["reason"]) for m in found]
+
+
+def _included(match: re.Match[str]) -> str:
+    return (ROOT / match[1]).read_text(encoding="utf-8")
 
 
 def commands(text: str) -> list[list[str]]:
@@ -130,6 +136,7 @@ def place(tmp_path, monkeypatch, request):
     shutil.copytree(ROOT / "examples", "examples")
     for block in blocks(request.getfixturevalue("page")):
         if block.title:
+            Path(block.title).parent.mkdir(exist_ok=True)
             Path(block.title).write_text(block.text, encoding="utf-8")
 
 
