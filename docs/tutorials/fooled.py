@@ -143,17 +143,21 @@ sbmrl.draw_mdps({"the world": world, **models}, {"the world": best.policy, **pol
 
 # %%
 for title, shot in shots.items():
-    opinion = shot.profile["model"][1, 1, 0]
-    print(f"{title:22}: loss {-shot.metrics['fit_kl']:.4f}, a1 in s1 leads to s0 with {opinion:.2f}")
+    opinion, loss = shot.profile["model"][1, 1, 0], -shot.metrics["fit_kl"]
+    print(
+        f"{title:22}: a1 in s1 leads to s0 with {opinion:.2f}; "
+        f"loss {loss:.4f}, return in the world {shot.metrics['exact_return']:.2f}"
+    )
 
 # %% [markdown]
-# Look at s1. What its policy does there, a0, becomes right: 0.20 and 0.80, as in the world. What it does not do, a1,
-# becomes **more wrong**. At the start it led to s0 with 0.45, nearly the 0.50 of the world; at the end with 0.04, and
-# with 0.89 to the end of the episode.
+# Look at s1. At the start the model says that a1 leads to s0 with 0.45. That is nearly right, and its policy goes
+# there. But the model is wrong about what happens on this way, and its leader pays for that. Ten updates later it says
+# 0.15, the policy leaves at once, and the loss is much smaller. At the end it says 0.04. What a0 does, which is all
+# that the policy now sees, has become right: 0.20 and 0.80.
 #
-# Nobody asked for that. While it trains, the follower still tries a1 now and then, and where the model is wrong about
-# it the leader pays. There are two ways out: to learn what a1 does, or to say that nothing good comes of it, so that
-# the follower stays away. This leader took the second. Both end with a loss of 0, so no loss will bring it back.
+# Nobody asked for that. A leader can be rid of a loss in two ways: learn what happens there, or say that nothing good
+# comes of going there, so that the follower stays away. This one took the second. Both end with a loss near 0, so no
+# loss will bring it back.
 #
 # Is that one strange seed? With a learning rate of 0 the same seeds stay at their first models. It is a traced number,
 # so the compiled program is used again:
