@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from sbmrl.sweep.execute import Engine, prepare_devices
     from sbmrl.sweep.load import load
     from sbmrl.sweep.plan import Axis, Plan, make_plan
-    from sbmrl.sweep.run import Listener, run_plan
+    from sbmrl.sweep.run import Listener, PreemptedError, run_plan
     from sbmrl.sweep.seeds import make_train_seeds
 
 _HOMES = {
@@ -85,7 +85,7 @@ _HOMES = {
     "sweep.execute": ("Engine", "prepare_devices"),
     "sweep.load": ("load",),
     "sweep.plan": ("Axis", "Plan", "make_plan"),
-    "sweep.run": ("Listener", "run_plan"),
+    "sweep.run": ("Listener", "PreemptedError", "run_plan"),
     "sweep.seeds": ("make_train_seeds",),
 }
 _MODULES = {name: f"sbmrl.{module}" for module, names in _HOMES.items() for name in names}
@@ -113,6 +113,7 @@ __all__ = [
     "Plan",
     "PlanOptions",
     "PolicyGradientOptions",
+    "PreemptedError",
     "Programme",
     "QLearningOptions",
     "ReplyOptions",

@@ -30,7 +30,7 @@ def render(name: str) -> None:
     """Run NAME.py in a fresh kernel and write NAME.md and figures/NAME_*.png. What an earlier run left is replaced."""
     notebook = jupytext.read(FOLDER / f"{name}.py")
     notebook.cells.insert(0, new_code_cell(_SET_UP, metadata={"tags": ["hidden"]}))
-    NotebookClient(notebook, timeout=1200, kernel_name="python3").execute()
+    NotebookClient(notebook, timeout=1200, kernel_name="python3", coalesce_streams=True).execute()
     exporter = MarkdownExporter(config=Config(), template_name="markdown")
     exporter.register_preprocessor(TagRemovePreprocessor(remove_cell_tags={"hidden"}, enabled=True), enabled=True)
     text, resources = exporter.from_notebook_node(notebook)

@@ -5,6 +5,7 @@ and carry `probability  (reward)`. All panels share one layout, found for all th
 bend and its label's place are chosen by coordinate descent on a count of overlaps. Lengths are in inches.
 """
 
+import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -69,6 +70,15 @@ class _Layout(NamedTuple):
     starts: np.ndarray
 
 
+class _Graph(Figure):
+    """A figure that a notebook shows at once; a plain one it shows only after pyplot has drawn another."""
+
+    def _repr_png_(self) -> bytes:
+        content = io.BytesIO()
+        self.savefig(content, format="png", dpi=120)
+        return content.getvalue()
+
+
 def draw_panels(panels: Sequence[Panel], stem: Path) -> list[Path]:
     """Draw `panels` side by side in one layout, the same bytes every time; return `stem`.svg and `stem`.png.
 
@@ -100,7 +110,7 @@ def panels_figure(panels: Sequence[Panel], columns: int) -> Figure:
     width, height = high - low
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(width * columns, height * rows), facecolor="white")
+    figure = _Graph(figsize=(width * columns, height * rows), facecolor="white")
     for index, panel in enumerate(panels):
         row, column = divmod(index, columns)
         axes = figure.add_axes((column / columns, 1 - (row + 1) / rows, 1 / columns, 1 / rows))

@@ -131,6 +131,7 @@ def test_mdps_as_a_figure_in_rows():
     labels = [{text.get_text() for text in axes.texts} for axes in figure.axes]
     assert "0.60  (−0.05)" in labels[0] - labels[1]
     assert "0.92  (0)" in labels[1] - labels[0]
+    assert figure._repr_png_().startswith(b"\x89PNG")  # what a notebook asks for
 
 
 def test_what_cannot_be_drawn_is_named():
