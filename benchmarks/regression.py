@@ -7,8 +7,11 @@ own compiler options; less than a minute on two cores. What is compared is timed
 both sides. The bounds are between what was measured and what was measured with the code broken (docs/performance.md).
 """
 
+import os
 import statistics
+import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
@@ -21,6 +24,7 @@ import sbmrl
 from sbmrl.benchmark.ceilings import measure_ceilings
 from sbmrl.benchmark.phases import WHOLE, measure_phases
 from sbmrl.benchmark.sides import PHASES
+from sbmrl.benchmark.worlds import measure_update
 from sbmrl.core.devices import CPU_OPTIONS, over_devices
 from sbmrl.core.players import MultiLayerPerceptron
 from sbmrl.sweep import execute, memory
@@ -104,6 +108,24 @@ def groups() -> float:
     return found[str(many)] / many / (found[str(few)] / few)
 
 
+def _seconds_of(line: list[str], variables: Mapping[str, str]) -> float:
+    began = time.perf_counter()
+    subprocess.run([sys.executable, *line], env=variables, check=True, capture_output=True)
+    return time.perf_counter() - began
+
+
+def warm_start() -> float:
+    """A process that trains for one record with all programs in the cache, over one that only imports what it needs."""
+    with tempfile.TemporaryDirectory() as directory:
+        variables = dict(os.environ) | {"JAX_COMPILATION_CACHE_DIR": f"{directory}/cache"}
+        budget = ["--num-records", "1", "--leader.total-steps", "2048", "--follower.total-steps", "2048"]
+        words = ["train", "mal", "--preset", "fast", "--num-seeds", "2", *budget, "--no-report", "--out"]
+        train = [_seconds_of(["-m", "sbmrl", *words, f"{directory}/{number}"], variables) for number in range(4)]
+        modules = "import sbmrl.commands.training, sbmrl.experiment.parts, orbax.checkpoint, distrax, scipy.stats"
+        imports = [_seconds_of(["-c", modules], variables) for _ in range(3)]
+    return statistics.median(train[1:]) / statistics.median(imports)  # the first one compiled
+
+
 def ratios() -> Iterator[Ratio]:
     """All of them, each as soon as it is measured."""
     yield Ratio("batch last over batch first", batch_last(), 0.75, "the batch-last networks of players.py")
@@ -113,10 +135,16 @@ def ratios() -> Iterator[Ratio]:
     yield Ratio("whole over its phases", found[WHOLE].seconds / parts, 1.25, "an update of just its phases")
     of_update = found["rollout"].seconds / found["update"].seconds
     yield Ratio("rollout over update", of_update, 0.85, "random numbers compiled straight (threefry.py)")
-    reached = found["update"].share_of_arithmetic(measure_ceilings())
+    ceilings = measure_ceilings()
+    reached = found["update"].share_of_arithmetic(ceilings)
     yield Ratio(
         "matrix product over update, operations a second", 1.0 / reached, 11, "fast gradient steps (players.py, groups)"
     )
+    update = measure_update("mal", 64, _REPEATS)
+    yield Ratio(
+        "exact update over its products, 64 states", update.seconds / update.bound(ceilings), 60, "derivatives by hand"
+    )
+    yield Ratio("warm start over its imports", warm_start(), 6, "the compilation cache, or short traces")
 
 
 def main() -> int:

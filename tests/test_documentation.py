@@ -48,9 +48,12 @@ _SMALL = {
     "num_records": 1,
     "num_random_leaders": 4,
     "num_eval_episodes": 2,
+    "num_episodes": 2,
+    "max_iterations": 20,
 }
 _EPISODES = {"num_initial_episodes": 1, "num_new_episodes": 1, "num_test_episodes": 4, "buffer_size": 2100}
 _MOST_CELLS = 2
+_MOST_VALUES = 2  # of an axis
 # The README's two commands and those of CONTRIBUTING.md are what CI itself calls.
 _RUN_BY_CI = ("python3 -m venv", ".venv/bin/", ".ci/run", "'PATH=")
 
@@ -114,7 +117,13 @@ def small(monkeypatch):
     run = training._run
 
     def shrunk_run(plan, out, options):
-        cells = tuple(cell._replace(experiment=shrunk(cell.experiment)) for cell in plan.cells[:_MOST_CELLS])
+        cells = tuple(
+            cell._replace(
+                experiment=shrunk(cell.experiment),
+                axes=tuple(axis._replace(values=axis.values[:_MOST_VALUES]) for axis in cell.axes),
+            )
+            for cell in plan.cells[:_MOST_CELLS]
+        )
         plan = dataclasses.replace(plan, cells=cells, num_seeds=2, chunk_size=None)
         told = repr(plan.to_dict())
         if told in _RAN and options.out is None:

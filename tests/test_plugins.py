@@ -1,5 +1,6 @@
 """A user's own parts: what is refused, what a run keeps of them, and how they are found again."""
 
+import dataclasses
 import importlib.metadata
 import json
 import pickle
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jax.numpy as jnp
 import polars as pl
 import pytest
 
@@ -18,6 +20,7 @@ from sbmrl.commands.cluster import CellJob
 from sbmrl.commands.options import SweepOptions
 from sbmrl.core import registry
 from sbmrl.experiment import plugins
+from sbmrl.experiment.solver import make_game
 
 pytestmark = pytest.mark.xdist_group("plugins")  # one worker makes the run that several tests read
 
@@ -114,6 +117,59 @@ def test_a_formulation_that_weighs_no_payoff_of_its_game_is_refused(capsys, tmp_
     says = "formulation own: payoff: 'fun' is unknown; allowed: model_return, real_return, fit"
     assert says in refused(capsys, "train", "own", "--plugin", "mine.py", *TINY)
     assert not Path("runs").exists()
+
+
+@dataclasses.dataclass(frozen=True)
+class OwnOptions:
+    """Of a scheme of one's own."""
+
+    rate: float = 0.1
+
+
+def test_a_program_may_replace_what_it_has_registered_and_nothing_else():
+    """As when the cell of a notebook is run again, whose dataclass is then another object."""
+    row = registry.formulation("mal")._replace(name="own")
+    again = dataclasses.make_dataclass("OwnOptions", [("rate", float, 0.2)], frozen=True)
+    schemes = [registry.scheme("exact")._replace(name="own", options=options) for options in (OwnOptions, again)]
+    for part in (row, row._replace(title="second"), *schemes, schemes[1]):
+        assert sbmrl.register(part, replace=True) is part
+    assert registry.formulation("own").title == "second"
+    assert registry.scheme("own") is registry.scheme_of(again()) is schemes[1]
+    with pytest.raises(sbmrl.InputError):
+        registry.scheme_of(OwnOptions())
+    with pytest.raises(sbmrl.InputError, match="there is a formulation own already, from this program"):
+        sbmrl.register(row)
+    with pytest.raises(sbmrl.InputError, match="there is a formulation mal already, from sbmrl"):
+        sbmrl.register(row._replace(name="mal"), replace=True)
+    with pytest.raises(sbmrl.InputError, match="needs options of its own, got those of own"):
+        sbmrl.register(schemes[1]._replace(name="other"), replace=True)
+
+
+@pytest.fixture
+def curious():
+    """MAL whose policy is also paid for finding its model wrong: no plan in the model is its best response."""
+    wants = lambda options: {"model_return": 1.0, options.fit: -50.0}  # noqa: E731
+    return sbmrl.register(registry.formulation("mal")._replace(name="curious", follower_wants=wants))
+
+
+def test_a_policy_that_wants_more_than_its_model_s_return_is_not_answered_by_a_plan(curious):
+    for scheme in ("exact", "implicit"):
+        with pytest.raises(sbmrl.InputError, match=f"{scheme} has no closed form for the follower of curious"):
+            sbmrl.preset("fast", "curious", scheme, "gradient")
+    for env in ("lqr_scalar", "corridor"):
+        with pytest.raises(sbmrl.InputError, match=r"must want model_return alone in .* curious: model_return, "):
+            sbmrl.make_program(sbmrl.preset(None, "curious", env=env))
+
+
+def test_the_regret_of_such_a_policy_is_held_against_what_it_wants(curious):
+    experiment = sbmrl.preset("fast", "curious", "inner_outer", "gradient").replace(loss="excess_brier")
+    game = make_game(experiment, sbmrl.make_world("simple_mdp_2"))
+    model = game.world.transition.at[1, 1].set(jnp.array([0.0, 1.0, 0.0]))  # wrong about a1 in s1 alone
+    measured = game.measures(curious.formulation(experiment.game)).profile
+    leaves, asks = (jnp.eye(2)[jnp.array([0, action, 0])] for action in (0, 1))  # the plan; and what it wants
+    gaps = [float(measured(model, lambda m, p=p: {"model": m, "policy": p})[0]["follower_gap"]) for p in (leaves, asks)]
+    assert gaps[0] > 10.0
+    assert -1e-3 < gaps[1] < 0.2 * gaps[0]  # with the plan of its model as the judge it would be far below 0
 
 
 def test_a_plugin_that_is_not_there_is_refused(capsys, tmp_path, monkeypatch):

@@ -64,8 +64,13 @@ def registering(origin: Origin) -> Iterator[None]:
         _registering.pop()
 
 
-def register[P: Part](part: P) -> P:
+def register[P: Part](part: P, replace: bool = False) -> P:
     """Add a part, which is then known to Python and to the command line under its name; returns it.
+
+    Args:
+        part: a formulation, a learner, a scheme, a kind of game, a world or a programme.
+        replace: whether it takes the place of a part that this program has registered under its name before, as when a
+            cell of a notebook is run again.
 
     Raises:
         InputError: no part, a name that is taken or cannot be one, options that are no frozen dataclass of its own, or
@@ -78,7 +83,8 @@ def register[P: Part](part: P) -> P:
     proper = isinstance(name, str) and name.translate(str.maketrans("", "", marks)).isalnum()
     told = f"{', '.join(marks[:-1])} and {marks[-1]}"
     require(proper, "register", f"a {kind}'s name must be letters, digits, {told}", repr(name))
-    if name in _parts[kind]:
+    old = _parts[kind].get(name)
+    if old is not None and not (replace and _origins[kind, name] == PROGRAM):
         raise InputError(f"register: there is a {kind} {name} already, from {_origins[kind, name].text}")
     if isinstance(part, WorldRow | GameKind):
         _require_worlds_apart(part)
@@ -87,8 +93,10 @@ def register[P: Part](part: P) -> P:
         require(bool(proper), f"register: {kind} {name}", "must have a frozen dataclass as its options", part.options)
     if isinstance(part, LearnerKind | SchemeKind):
         owner = _by_options.get(part.options)
-        if owner is not None:
+        if owner is not None and owner is not old:
             raise InputError(f"register: {kind} {name} needs options of its own, got those of {owner.name}")
+        if old is not None:
+            del _by_options[old.options]
         _by_options[part.options] = part
     _parts[kind][name] = part
     _origins[kind, name] = _registering[-1] if _registering else PROGRAM

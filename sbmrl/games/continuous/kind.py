@@ -22,7 +22,7 @@ from sbmrl.games.continuous.options import ContinuousOptions, TruthOptions
 from sbmrl.games.continuous.practical import practical_game
 from sbmrl.games.continuous.presets import ENV, PRESETS
 from sbmrl.games.continuous.simulator import Discrete, Simulator, known_returns
-from sbmrl.games.model_based.options import columns, refuse_void
+from sbmrl.games.model_based.options import columns, refuse_void, require_plans
 from sbmrl.schemes.exact import EXACT
 from sbmrl.schemes.inner_outer import INNER_OUTER
 
@@ -67,6 +67,7 @@ def _check(composition: Composition) -> None:
     known_returns(outline_of(composition.kind, composition.experiment.env))
     if composition.row.follower == "model" and not composition.only_predicts:
         raise InputError(f"formulation: {composition.row.name} is not played in simulated worlds; use pal")
+    require_plans(composition.formulation, composition.row.name, "simulated worlds")
     if options.data == "aggregated":
         _check_practical(composition)
     else:

@@ -24,7 +24,7 @@ from sbmrl.games.linear_quadratic.options import (
 )
 from sbmrl.games.linear_quadratic.presets import ENV, PRESETS
 from sbmrl.games.linear_quadratic.system import LinearQuadraticSystem, control_part, make_system, state_part
-from sbmrl.games.model_based.options import columns, refuse_void
+from sbmrl.games.model_based.options import columns, refuse_void, require_plans
 
 
 def _worlds() -> Mapping[str, str]:
@@ -95,6 +95,7 @@ def _check(composition: Composition) -> None:
             f"formulation: {composition.row.name} has no solution in a linear-quadratic world: its model can make the "
             "cost infinite at a finite loss"
         )
+    require_plans(composition.formulation, composition.row.name, "linear-quadratic worlds")
     refuse_void(composition, greedy_is_flat=False)
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any, Literal
 
+from sbmrl.core.formulation import Formulation
 from sbmrl.core.options import require_positive, require_ranges
 from sbmrl.core.parts import Composition
 from sbmrl.errors import InputError
@@ -59,6 +60,26 @@ def check_alpha(options: Any) -> None:
 def check_beta(options: Any) -> None:
     """Raise `InputError` unless β is positive."""
     require_positive(options, "", "beta")
+
+
+def only_plans(formulation: Formulation) -> bool:
+    """Whether the follower is a policy that wants nothing but its return in the model, so that it can be planned."""
+    return formulation.follower == "policy" and set(formulation.follower_wants) == {"model_return"}
+
+
+def require_plans(formulation: Formulation, name: str, where: str) -> None:
+    """Raise `InputError` for a policy that follows and wants more than its return in the model.
+
+    Args:
+        formulation: the game.
+        name: of the formulation.
+        where: the worlds in which nothing else can be followed, in words.
+    """
+    if formulation.follower == "policy" and not only_plans(formulation):
+        wanted = ", ".join(formulation.follower_wants)
+        raise InputError(
+            f"formulation: a policy that follows must want model_return alone in {where}; {name}: {wanted}"
+        )
 
 
 def columns(options: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from sbmrl.core.game import Game
 from sbmrl.core.options import require_count, require_counts, require_positive, require_ranges
 from sbmrl.core.parts import Composition, GameKind
 from sbmrl.errors import InputError, require
-from sbmrl.games.model_based.options import columns, refuse_void
+from sbmrl.games.model_based.options import columns, only_plans, refuse_void
 from sbmrl.games.tabular.catalogue import WORLDS
 from sbmrl.games.tabular.files import check_world, load_world
 from sbmrl.games.tabular.game import Aggregation, model_based_game
@@ -71,15 +71,16 @@ def _make_game(world: TabularMDP, formulation: Formulation, options: TabularOpti
 
 
 def _exact(row: FormulationRow, differentiable: bool) -> PlanOptions | ConditionalsOptions | None:
-    """A policy plans; a model that only fits knows the conditionals; one that wants more has no closed form."""
-    if row.follower == "policy":
+    """A policy plans; a model that only fits knows the conditionals; who wants more has no closed form."""
+    if only_plans(row.formulation(TABULAR.options_of(row)())):
         return PlanOptions(backup="soft" if differentiable else "hard")
     return ConditionalsOptions() if TABULAR.only_predicts(row) else None
 
 
 def _soft(row: FormulationRow, differentiable: bool) -> SoftOptions | None:
     del differentiable  # it always is
-    return SoftOptions() if row.follower == "policy" or TABULAR.only_predicts(row) else None
+    plans = only_plans(row.formulation(TABULAR.options_of(row)()))
+    return SoftOptions() if plans or TABULAR.only_predicts(row) else None
 
 
 def _check(composition: Composition) -> None:

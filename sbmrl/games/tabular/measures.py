@@ -10,6 +10,7 @@ from sbmrl.core.formulation import Formulation, Role
 from sbmrl.core.game import Measures, Metrics, Outcome, Profile, Strategy, at_time, greedy
 from sbmrl.core.measures import mean_regret, verdict
 from sbmrl.core.payoffs import exact_payoff
+from sbmrl.games.model_based.options import only_plans
 from sbmrl.games.tabular.closed_forms import (
     expected_reward,
     finite_horizon_occupancy,
@@ -38,13 +39,22 @@ PLAYED: dict[Role, Callable[[Strategy], Strategy]] = {"policy": greedy, "model":
 def best_response_value(measurement: Measurement, formulation: Formulation, given: Profile) -> jax.Array:
     """`[]`: the largest payoff that a follower can have against what is given.
 
-    A policy's, by backward induction in the model; a model's that only fits, by the rows that minimise every proper
-    loss: the true ones, or those of the collected data. A model that wants more has no closed form: from those rows
-    it ascends its payoff, so its best value, and with it the regret, is a lower bound.
+    A policy's that wants its return in the model, by backward induction there; a model's that only fits, by the rows
+    that minimise every proper loss: the true ones, or those of the collected data. Who wants more has no closed form:
+    from that plan or those rows it ascends its payoff, so its best value, and with it the regret, is a lower bound.
     """
     wants = formulation.follower_wants
     if formulation.follower == "policy":
-        return finite_horizon_optimum(imagined(measurement.mdp, given["model"])).value
+        plan = finite_horizon_optimum(imagined(measurement.mdp, given["model"]))
+        if only_plans(formulation):
+            return wants["model_return"] * plan.value
+
+        def earned(policy: jax.Array) -> jax.Array:
+            return exact_payoff(payoffs(measurement), wants, {**given, "policy": policy})
+
+        ascended = _ascend(lambda logits: earned(jax.nn.softmax(logits)), plan.policy)
+        return jnp.maximum(ascended, earned(plan.policy))
+
     rows = measurement.mdp.transition
     if "data_fit" in wants:
         pairs = jnp.sum(given["data"], axis=-1, keepdims=True)
