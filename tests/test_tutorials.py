@@ -11,7 +11,21 @@ import pytest
 
 FOLDER = Path(__file__).parents[1] / "docs" / "tutorials"
 # NAME -> its first cell's sizes, in small.
-SMALL: dict[str, dict[str, object]] = {}
+SMALL: dict[str, dict[str, object]] = {
+    "best_response": {"num_steps": (1, 10), "num_plain_steps": (1, 10), "num_directions": 2},
+    "continuous": {
+        "num_seeds": 4,
+        "num_updates": 20,
+        "num_pendulum_seeds": 2,
+        "num_iterations": 2,
+        "num_policy_steps": 1,
+        "num_imagined_episodes": 10,
+    },
+    "formulation_and_scheme": {"num_seeds": 4, "num_steps": 10, "other_worlds": ("ergodic_mdp_2",)},
+    "fooled": {"num_seeds": 8, "num_updates": 20},
+    "own_mdp": {"num_seeds": 4, "num_updates": 10},
+    "sweep": {"num_seeds": 8, "num_updates": 10},
+}
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py") if path.name != "render.py")
 
 
