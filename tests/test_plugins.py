@@ -145,6 +145,37 @@ def test_a_program_may_replace_what_it_has_registered_and_nothing_else():
         sbmrl.register(schemes[1]._replace(name="other"), replace=True)
 
 
+SCHEME = """
+import dataclasses, jax.numpy as jnp, sbmrl
+from sbmrl.core.scheme import answering
+
+@dataclasses.dataclass(frozen=True)
+class StubbornOptions:
+    share: float = 0.5
+
+def build(game, composition):
+    options = composition.experiment.scheme
+    row = jnp.stack([options.share, 1.0 - options.share])
+    return answering(lambda key, given: jnp.tile(row, (game.world.num_states, 1)), draws=False)
+
+default = lambda choice, leader: StubbornOptions()
+sbmrl.register(sbmrl.SchemeKind("stubborn", "answers all alike", StubbornOptions, build, default))
+"""
+
+
+def test_a_scheme_may_have_no_options_of_a_follower(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text(SCHEME)
+    line = "train mal --plugin mine.py --scheme stubborn --learner gradient --share 0.25 --leader.num-updates 1"
+    main([*line.split(), "--num-seeds", "2", "--num-records", "1", "--no-report", "--out", "run"])
+    cell = sbmrl.load("run").cells["run"]
+    assert cell.experiment.scheme.share == 0.25
+    assert json.loads(Path("run/config.json").read_text())["experiment"]["scheme"] == {
+        "name": "stubborn",
+        "share": 0.25,
+    }
+
+
 @pytest.fixture
 def curious():
     """MAL whose policy is also paid for finding its model wrong: no plan in the model is its best response."""

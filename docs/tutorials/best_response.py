@@ -222,9 +222,10 @@ axes.set(xlabel="steps that are differentiated", ylabel="distance to the implici
 _ = axes.legend(loc="upper right")
 
 # %% [markdown]
-# Both are straight lines on this axis, so they fall exponentially, until rounding stops them. At an optimum a gradient step is a contraction, so what a step k steps ago did to the
-# answer fades like a power of k. How fast is the follower's affair: its step size and how sharp its optimum is. (Shaban et al. 2019, arXiv
-# 1810.10667, for truncation.)
+# Both are straight lines on this axis, so they fall exponentially, until rounding stops them. Near the optimum a gradient step is a
+# contraction: it multiplies every deviation by a factor below 1. So what happened k steps ago counts by that factor to the power k. How
+# large the factor is depends on the follower, on its step size and on how sharp its optimum is. (Truncation: Shaban et al. 2019, arXiv
+# 1810.10667.)
 #
 # ## What no way gives
 #
@@ -243,7 +244,7 @@ with jax.enable_x64(True):
 # that reason.
 #
 # **Without an entropy bonus there is nothing to converge to.** The preset of `inner_outer` lets the follower climb its plain return. Its
-# softmax goes on towards certainty for ever. The derivative of the loop is right, but it is small everywhere and fades as the steps go on:
+# softmax goes on towards certainty for ever. The derivative of the loop is right, but small, and it fades as the steps go on:
 
 # %%
 with jax.enable_x64(True):
@@ -256,8 +257,8 @@ with jax.enable_x64(True):
 print(pl.DataFrame(lines))
 
 # %% [markdown]
-# The gradient of the soft answer above has a norm of 0.67. Here it is 0.0024 at most. (At K = 1 there is next to nothing: Adam's first
-# step has the same size whatever the gradient.)
+# The gradient of the soft answer above has a norm of 0.67. Here it is largest at K = 10, and 0.0024 there. (At K = 1 there is next to
+# nothing, because Adam's first step has the same size whatever the gradient.)
 #
 # ## Which one to take
 #

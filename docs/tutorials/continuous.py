@@ -68,8 +68,8 @@ model = self_confirming_model(world, gain)
 print(f"[A B] of the model =\n{model}\nits optimal gain {best_response(world, model).gain}, ours {gain}")
 
 # %% [markdown]
-# This model believes that pushing is useless: a force of 1 changes the speed by 0.00006 a step (last column, below), where it really is
-# 0.1. So pushing weakly is the best that can be done in it. How wrong the model is depends on where one looks:
+# This model believes that pushing is nearly useless: by its last column a force of 1 changes the speed by 0.00006 a step, where it
+# really is 0.1, and the position by 0.0013. So pushing weakly is the best that can be done in it. How wrong the model is depends on where one looks:
 
 # %%
 measured = {

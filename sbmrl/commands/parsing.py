@@ -157,7 +157,8 @@ def _command(
     row, scheme, leader, follower = composition.row, composition.scheme, composition.leader, composition.follower
     groups: dict[str, Any] = dict.fromkeys(("formulation", "env"), Annotated[(str, *_HIDDEN)])
     groups["game"] = Annotated[_shown(experiment.game, hidden), open_group, _told(row.name, row.summary)]
-    own = _shown(experiment.scheme, hidden, "", {"follower": Annotated[(Any, *_HIDDEN)]})
+    answer = getattr(experiment.scheme, "follower", None)  # told as a group of its own, where there is one
+    own = _shown(experiment.scheme, hidden, "", {} if answer is None else {"follower": Annotated[(Any, *_HIDDEN)]})
     groups["scheme"] = Annotated[own, open_group, _told(scheme.name, scheme.summary)]
     groups["leader"] = Annotated[_shown(experiment.leader, hidden, "leader."), _told(leader.name, leader.summary)]
     fields: list[tuple[str, Any, Any]] = [
@@ -165,7 +166,6 @@ def _command(
         ("experiment", Annotated[_subclass(Experiment, groups), flat], None),
         ("run", Annotated[type(run), flat], run),
     ]
-    answer = getattr(experiment.scheme, "follower", None)
     if answer is not None:
         by = follower or scheme
         kind = Annotated[_shown(answer, hidden, "follower."), _told(by.name, by.summary)]
