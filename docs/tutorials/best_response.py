@@ -59,18 +59,25 @@ DISCOUNT, TEMPERATURE = 0.9, 0.3
 
 # %%
 with jax.enable_x64(True):
-    world = sbmrl.make_mdp(named_world("simple_mdp_2"), dtype=jnp.float64).replace(discount=DISCOUNT, horizon=300)
+    world = sbmrl.make_mdp(named_world("simple_mdp_2"), dtype=jnp.float64).replace(
+        discount=DISCOUNT, horizon=300
+    )
     logits = jax.random.normal(jax.random.key(0), (4, 3), jnp.float64)
 
 
 def solver_of(scheme, **settings):
     experiment = sbmrl.preset("fast", "omd", scheme, "gradient").replace(**settings)
-    return make_solver(experiment, world)  # the game, the scheme and the players, put together
+    return make_solver(
+        experiment, world
+    )  # the game, the scheme and the players, put together
 
 
 def leader_payoff(solver, scheme, state):
     """(logits) -> `[]`: what the leader earns if the follower answers by `scheme`, which is in `state`."""
-    game, table = solver.game, solver.game.seats["model"].table  # from logits to transition probabilities
+    game, table = (
+        solver.game,
+        solver.game.seats["model"].table,
+    )  # from logits to transition probabilities
 
     def payoff(logits):
         given = {"model": table(logits)}
@@ -93,23 +100,37 @@ def leader_payoff(solver, scheme, state):
 # %%
 def against_differences(payoff, logits, step=1e-5):
     """The gradient, and the largest difference of its slopes from finite ones, in parts of the largest slope."""
-    directions = jax.random.normal(jax.random.key(1), (num_directions, *logits.shape), logits.dtype)
+    directions = jax.random.normal(
+        jax.random.key(1), (num_directions, *logits.shape), logits.dtype
+    )
 
     @jax.jit
     def slopes(logits):
         value, slope = jax.value_and_grad(payoff)(logits)
-        both = jax.vmap(lambda d: (payoff(logits + step * d) - payoff(logits - step * d)) / (2 * step))(directions)
+        both = jax.vmap(
+            lambda d: (
+                (payoff(logits + step * d) - payoff(logits - step * d)) / (2 * step)
+            )
+        )(directions)
         return value, slope, jnp.sum(directions * slope, axis=(1, 2)), both
 
     value, slope, exact, finite = slopes(logits)
-    return value, slope, float(jnp.max(jnp.abs(exact - finite)) / jnp.max(jnp.abs(exact)))
+    return (
+        value,
+        slope,
+        float(jnp.max(jnp.abs(exact - finite)) / jnp.max(jnp.abs(exact))),
+    )
 
 
 with jax.enable_x64(True):
-    implicit = solver_of("implicit", follower__temperature=TEMPERATURE, follower__discount=DISCOUNT)
+    implicit = solver_of(
+        "implicit", follower__temperature=TEMPERATURE, follower__discount=DISCOUNT
+    )
     payoff = leader_payoff(implicit, implicit.scheme, ())
     value, by_implicit, error = against_differences(payoff, logits)
-    print(f"the leader earns {value:.6f}; its gradient, of norm {jnp.linalg.norm(by_implicit):.2f},")
+    print(
+        f"the leader earns {value:.6f}; its gradient, of norm {jnp.linalg.norm(by_implicit):.2f},"
+    )
     print(f"differs from finite differences by {error:.1e}:\n{by_implicit.round(4)}")
 
 # %% [markdown]
@@ -127,7 +148,9 @@ with jax.enable_x64(True):
     payoff = leader_payoff(exact, exact.scheme, jax.random.key(0))
     value, by_exact, error = against_differences(payoff, logits)
     apart = jnp.linalg.norm(by_exact - by_implicit) / jnp.linalg.norm(by_implicit)
-    print(f"the leader earns {value:.6f}; from finite differences {error:.1e}, from the implicit gradient {apart:.1e}")
+    print(
+        f"the leader earns {value:.6f}; from finite differences {error:.1e}, from the implicit gradient {apart:.1e}"
+    )
 
 # %% [markdown]
 # ## Unrolled: K steps of a follower that learns
@@ -145,7 +168,9 @@ def soft_return(profile):
     model, policy = imagined(world, profile["model"]), profile["policy"]
     deciding = ~jnp.array(world.terminal)
     bonus = jnp.where(deciding[:, None], -TEMPERATURE * jnp.log(policy), 0.0)
-    return discounted_return(model.replace(reward=model.reward + bonus[..., None]), policy, DISCOUNT)
+    return discounted_return(
+        model.replace(reward=model.reward + bonus[..., None]), policy, DISCOUNT
+    )
 
 
 seat = implicit.game.seats["policy"]
@@ -157,10 +182,16 @@ def table(parameters):
 
 def loop(num_inner_steps, unroll):
     """K steps of gradient ascent, of which the leader looks through the last `unroll`; it begins with the uniform policy."""
-    uniform = {"logits": jnp.zeros((2, 2))}  # a row for each of the two states in which it decides
+    uniform = {
+        "logits": jnp.zeros((2, 2))
+    }  # a row for each of the two states in which it decides
     follower = gradient(lambda key: uniform, table, soft_return, optax.sgd(1.0))
     return inner_outer(
-        follower, table, lambda given: lambda policy: {**given, "policy": policy}, num_inner_steps, unroll
+        follower,
+        table,
+        lambda given: lambda policy: {**given, "policy": policy},
+        num_inner_steps,
+        unroll,
     )
 
 
@@ -179,7 +210,9 @@ with jax.enable_x64(True):
     for steps in num_steps:
         payoff = leader_payoff(implicit, loop(steps, unroll=steps), start)
         _, slope, error = against_differences(payoff, logits)
-        lines.append({"K": steps, "from implicit": apart(slope), "from differences": error})
+        lines.append(
+            {"K": steps, "from implicit": apart(slope), "from differences": error}
+        )
 whole = pl.DataFrame(lines)
 print(whole)
 
@@ -197,11 +230,19 @@ print(whole)
 
 # %%
 with jax.enable_x64(True):
-    adapted, _ = jax.jit(lambda state: loop(max(num_steps), unroll=0).adapt(jax.random.key(1), state, present))(start)
-    arrived = InnerState(now=adapted.now, before=adapted.now)  # as it is, and as it was k steps ago
+    adapted, _ = jax.jit(
+        lambda state: loop(max(num_steps), unroll=0).adapt(
+            jax.random.key(1), state, present
+        )
+    )(start)
+    arrived = InnerState(
+        now=adapted.now, before=adapted.now
+    )  # as it is, and as it was k steps ago
     lines = []
     for steps in num_steps:
-        slope = jax.jit(jax.grad(leader_payoff(implicit, loop(steps, unroll=steps), arrived)))(logits)
+        slope = jax.jit(
+            jax.grad(leader_payoff(implicit, loop(steps, unroll=steps), arrived))
+        )(logits)
         lines.append({"k": steps, "from implicit": apart(slope)})
 truncated = pl.DataFrame(lines)
 print(truncated)
@@ -209,7 +250,11 @@ print(truncated)
 # %% alt="Relative error of the unrolled gradient against the number of steps, on a logarithmic axis: both curves are straight lines down to rounding, the truncated one a little lower."
 figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
 axes.semilogy(
-    whole["K"], whole["from implicit"], "o-", color="#0072b2", label="K steps from the uniform policy, all unrolled"
+    whole["K"],
+    whole["from implicit"],
+    "o-",
+    color="#0072b2",
+    label="K steps from the uniform policy, all unrolled",
 )
 axes.semilogy(
     truncated["k"],
@@ -218,7 +263,11 @@ axes.semilogy(
     color="#d55e00",
     label="the last k steps of a follower that has arrived",
 )
-axes.set(xlabel="steps that are differentiated", ylabel="distance to the implicit gradient, relative", ylim=(1e-16, 3))
+axes.set(
+    xlabel="steps that are differentiated",
+    ylabel="distance to the implicit gradient, relative",
+    ylim=(1e-16, 3),
+)
 _ = axes.legend(loc="upper right")
 
 # %% [markdown]
@@ -235,7 +284,11 @@ _ = axes.legend(loc="upper right")
 # %%
 with jax.enable_x64(True):
     hard = leader_payoff(
-        implicit, implicit.scheme._replace(respond=lambda state, given: greedy(implicit.scheme.respond((), given))), ()
+        implicit,
+        implicit.scheme._replace(
+            respond=lambda state, given: greedy(implicit.scheme.respond((), given))
+        ),
+        (),
     )
     print("the leader of a greedy follower:", jnp.abs(jax.grad(hard)(logits)).max())
 
@@ -250,10 +303,23 @@ with jax.enable_x64(True):
 with jax.enable_x64(True):
     lines = []
     for steps in num_plain_steps:
-        plain = solver_of("inner_outer", num_inner_steps=steps, unroll=steps, follower__initial="uniform")
+        plain = solver_of(
+            "inner_outer",
+            num_inner_steps=steps,
+            unroll=steps,
+            follower__initial="uniform",
+        )
         start = plain.scheme.init(jax.random.key(0), present)
-        _, slope, error = against_differences(leader_payoff(plain, plain.scheme, start), logits)
-        lines.append({"K": steps, "norm of the gradient": float(jnp.linalg.norm(slope)), "from differences": error})
+        _, slope, error = against_differences(
+            leader_payoff(plain, plain.scheme, start), logits
+        )
+        lines.append(
+            {
+                "K": steps,
+                "norm of the gradient": float(jnp.linalg.norm(slope)),
+                "from differences": error,
+            }
+        )
 print(pl.DataFrame(lines))
 
 # %% [markdown]

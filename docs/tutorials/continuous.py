@@ -38,7 +38,13 @@ from sbmrl.games.linear_quadratic.closed_forms import (
     squared_error,
 )
 
-pl.Config(tbl_hide_column_data_types=True, tbl_hide_dataframe_shape=True, tbl_rows=-1, tbl_cols=-1, float_precision=3)
+pl.Config(
+    tbl_hide_column_data_types=True,
+    tbl_hide_dataframe_shape=True,
+    tbl_rows=-1,
+    tbl_cols=-1,
+    float_precision=3,
+)
 sbmrl.prepare_devices()
 
 # %% [markdown]
@@ -51,7 +57,9 @@ sbmrl.prepare_devices()
 # %%
 world = make_world("lqr_double_integrator")
 optimum = best_response(world, world.truth)
-print(f"[A B] =\n{world.truth}\noptimal gain {optimum.gain}, cost {cost(world, world.truth, optimum.gain):.2f}")
+print(
+    f"[A B] =\n{world.truth}\noptimal gain {optimum.gain}, cost {cost(world, world.truth, optimum.gain):.2f}"
+)
 
 # %% [markdown]
 # A model is another [A B]. Its best response is the optimal gain in it. Its loss is the mean squared error of its predictions on the
@@ -65,7 +73,9 @@ print(f"[A B] =\n{world.truth}\noptimal gain {optimum.gain}, cost {cost(world, w
 # %%
 gain = 0.1 * optimum.gain
 model = self_confirming_model(world, gain)
-print(f"[A B] of the model =\n{model}\nits optimal gain {best_response(world, model).gain}, ours {gain}")
+print(
+    f"[A B] of the model =\n{model}\nits optimal gain {best_response(world, model).gain}, ours {gain}"
+)
 
 # %% [markdown]
 # This model believes that pushing is nearly useless: by its last column a force of 1 changes the speed by 0.00006 a step, where it
@@ -75,8 +85,12 @@ print(f"[A B] of the model =\n{model}\nits optimal gain {best_response(world, mo
 measured = {
     "cost of the weak policy in the world": cost(world, world.truth, gain),
     "cost of the weak policy in the model": cost(world, model, gain),
-    "loss of the model on the policy's data": squared_error(world, model, occupancy(world, gain, 0.0)),
-    "the same, with noise of variance 1 on its actions": squared_error(world, model, occupancy(world, gain, 1.0)),
+    "loss of the model on the policy's data": squared_error(
+        world, model, occupancy(world, gain, 0.0)
+    ),
+    "the same, with noise of variance 1 on its actions": squared_error(
+        world, model, occupancy(world, gain, 1.0)
+    ),
 }
 print("\n".join(f"{name:52s}{float(value):8.4f}" for name, value in measured.items()))
 
@@ -98,7 +112,10 @@ factors = jnp.linspace(0.05, 1.0, 39)
 def along(factor):
     gain = factor * optimum.gain
     model = self_confirming_model(world, gain)
-    losses = [squared_error(world, model, occupancy(world, gain, noise)) for noise in (0.0, 0.01, 0.1, 1.0)]
+    losses = [
+        squared_error(world, model, occupancy(world, gain, noise))
+        for noise in (0.0, 0.01, 0.1, 1.0)
+    ]
     return cost(world, world.truth, gain), jnp.stack(losses)
 
 
@@ -107,16 +124,28 @@ costs, losses = along(factors)
 # %% alt="Left: cost of the policy against its strength, falling to the optimum at 1. Right: the model's loss, 0 without action noise, and larger with more noise."
 figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.3), layout="constrained")
 left.semilogy(factors, costs, color="#222222")
-left.axhline(cost(world, world.truth, optimum.gain), color="#222222", linestyle=":", label="optimum")
-left.set(xlabel="strength of the policy, in parts of the optimal gain", ylabel="cost in the world (and in the model)")
+left.axhline(
+    cost(world, world.truth, optimum.gain),
+    color="#222222",
+    linestyle=":",
+    label="optimum",
+)
+left.set(
+    xlabel="strength of the policy, in parts of the optimal gain",
+    ylabel="cost in the world (and in the model)",
+)
 left.set_yticks([12, 20, 50, 100, 200], ["12", "20", "50", "100", "200"])
 left.minorticks_off()
 left.legend()
 for column, (noise, colour) in enumerate(
     zip((0, 0.01, 0.1, 1), ("#222222", "#56b4e9", "#0072b2", "#d55e00"), strict=True)
 ):
-    right.plot(factors, losses[:, column], label=f"noise of variance {noise:g}", color=colour)
-right.set(xlabel="strength of the policy", ylabel="loss of the model in which it is optimal")
+    right.plot(
+        factors, losses[:, column], label=f"noise of variance {noise:g}", color=colour
+    )
+right.set(
+    xlabel="strength of the policy", ylabel="loss of the model in which it is optimal"
+)
 _ = right.legend()
 
 # %% [markdown]
@@ -175,8 +204,14 @@ print(pl.DataFrame([{"formulation": name} | row for name, row in rows.items()]))
 
 # %%
 experiment = sbmrl.preset(formulation="pal", env="gymnax:Pendulum-v1")
-leader = dataclasses.replace(experiment.leader, num_environments=num_imagined_episodes, num_repeats=num_policy_steps)
-imagined_steps = num_iterations * num_policy_steps * num_imagined_episodes * leader.num_steps
+leader = dataclasses.replace(
+    experiment.leader,
+    num_environments=num_imagined_episodes,
+    num_repeats=num_policy_steps,
+)
+imagined_steps = (
+    num_iterations * num_policy_steps * num_imagined_episodes * leader.num_steps
+)
 experiment = experiment.replace(
     num_records=num_iterations,
     leader=dataclasses.replace(leader, total_steps=imagined_steps),
@@ -214,7 +249,9 @@ for seed in range(num_pendulum_seeds):
         color="#d55e00",
         label=None if seed else "in its model",
     )
-axes.axhline(-142.1, color="#222222", linestyle="--", label="dynamic programming on a grid")
+axes.axhline(
+    -142.1, color="#222222", linestyle="--", label="dynamic programming on a grid"
+)
 axes.set(xlabel="real steps", ylabel="return")
 _ = axes.legend(loc="lower right")
 

@@ -22,7 +22,7 @@ import numpy as np
 
 import sbmrl
 
-sbmrl.prepare_devices()  # first of all: seeds are spread over all cores, and compiled programs are kept
+sbmrl.prepare_devices()  # first of all: all cores, and a compilation cache
 
 # %% [markdown]
 # ## The world
@@ -41,7 +41,7 @@ sbmrl.draw_mdps({"the world": world}, {"the world": best.policy})
 # a0 in s1 pays 1 with probability 0.8, and that is the end. Both returns are exact, by dynamic programming:
 
 # %%
-leave = best.policy.at[1].set(jax.nn.one_hot(0, 2))  # as the best policy, but with a0 in s1
+leave = best.policy.at[1].set(jax.nn.one_hot(0, 2))  # the best, but a0 in s1
 print(f"the best policy: {best.value:.2f}")
 print(f"leave at once:   {sbmrl.finite_horizon_return(world, leave):.2f}")
 
@@ -55,14 +55,20 @@ print(f"leave at once:   {sbmrl.finite_horizon_return(world, leave):.2f}")
 # from another random model.
 
 # %%
-settings = {"loss": "kl", "leader__initial": "random", "leader__num_updates": num_updates, "num_records": 20}
+settings = {
+    "loss": "kl",
+    "leader__initial": "random",
+    "leader__num_updates": num_updates,
+    "num_records": 20,
+}
 mal = sbmrl.preset("fast", "mal", "exact").replace(**settings)
 train = sbmrl.make_train_seeds(mal, num_seeds)  # all seeds as one compiled program
 result = train()
 
-final = result.final.metrics  # name -> [num_seeds] numbers; all but "sampled_return" are exact
+final = result.final.metrics  # name -> [num_seeds] numbers
 returns, fooled = np.asarray(final["exact_return"]), np.asarray(final["fooled"])
-for value, count in zip(*np.unique(returns.round(2), return_counts=True), strict=True):
+values, counts = np.unique(returns.round(2), return_counts=True)
+for value, count in zip(values, counts, strict=True):
     print(f"{count:3} of {num_seeds} seeds end with a return of {value:.2f}")
 
 # %% [markdown]
@@ -72,8 +78,8 @@ for value, count in zip(*np.unique(returns.round(2), return_counts=True), strict
 # %%
 share = sbmrl.fraction_interval(int(fooled.sum()), num_seeds)
 mean = sbmrl.mean_interval(returns)
-print(f"fooled:      {share.value:.0%} [{share.low:.0%}, {share.high:.0%}]")
-print(f"mean return: {mean.value:.2f} [{mean.low:.2f}, {mean.high:.2f}]; the best is {best.value:.2f}")
+print(f"fooled:      {share:.0%}")
+print(f"mean return: {mean:.2f}, the best is {best.value:.2f}")
 
 # %% [markdown]
 # About 79 % are fooled. The mean of about 9 is the return of no run: a third of the seeds leave at once (0.99), nearly
@@ -95,8 +101,17 @@ for seed in range(min(num_seeds, 64)):
     style = {"color": colours[bool(fooled[seed])], "lw": 0.8, "alpha": 0.5}
     left.plot(updates, -curves["fit_kl"][seed], **style)  # a fit is minus a loss
     right.plot(updates, curves["exact_return"][seed], **style)
-left.set(title="the leader's loss", xlabel="updates of the leader", ylabel="KL on its policy's data", yscale="log")
-right.set(title="what the policy earns", xlabel="updates of the leader", ylabel="return in the world")
+left.set(
+    title="the leader's loss",
+    xlabel="updates of the leader",
+    ylabel="KL on its policy's data",
+    yscale="log",
+)
+right.set(
+    title="what the policy earns",
+    xlabel="updates of the leader",
+    ylabel="return in the world",
+)
 right.plot([], [], color=colours[True], label="fooled")
 right.plot([], [], color=colours[False], label="not fooled")
 right.legend(frameon=False, loc="center right")
@@ -107,11 +122,13 @@ plt.show()
 # stay. At the end, on average:
 
 # %%
-loss, promised = -np.asarray(final["fit_kl"]), np.asarray(final["model_return"])
+loss = -np.asarray(final["fit_kl"])
+promised = np.asarray(final["model_return"])
 for name, chosen in (("fooled", fooled), ("not fooled", ~fooled)):
+    told, real = np.mean(promised[chosen]), np.mean(returns[chosen])
     print(
         f"{name:10}: loss {np.mean(loss[chosen]):.4f}, "
-        f"return in the model {np.mean(promised[chosen]):.2f}, in the world {np.mean(returns[chosen]):.2f}"
+        f"return in the model {told:.2f}, in the world {real:.2f}"
     )
 
 # %% [markdown]
@@ -137,16 +154,18 @@ for number in range(stage.num_records):
     if number in (0, stage.num_records - 1):
         shots[f"after {updates[number]:.0f} updates"] = finish(key, {}, state)
 
-models = {title: sbmrl.imagined(world, shot.profile["model"]) for title, shot in shots.items()}
-policies = {title: shot.profile["policy"] for title, shot in shots.items()}
-sbmrl.draw_mdps({"the world": world, **models}, {"the world": best.policy, **policies})
+mdps, policies = {"the world": world}, {"the world": best.policy}
+for title, shot in shots.items():
+    mdps[title] = sbmrl.imagined(world, shot.profile["model"])
+    policies[title] = shot.profile["policy"]
+sbmrl.draw_mdps(mdps, policies)
 
 # %%
 for title, shot in shots.items():
     opinion, loss = shot.profile["model"][1, 1, 0], -shot.metrics["fit_kl"]
     print(
         f"{title:22}: a1 in s1 leads to s0 with {opinion:.2f}; "
-        f"loss {loss:.4f}, return in the world {shot.metrics['exact_return']:.2f}"
+        f"loss {loss:.4f}, return {shot.metrics['exact_return']:.2f}"
     )
 
 # %% [markdown]
@@ -155,26 +174,28 @@ for title, shot in shots.items():
 # 0.15, the policy leaves at once, and the loss is much smaller. At the end it says 0.04. What a0 does, which is all
 # that the policy now sees, has become right: 0.20 and 0.80.
 #
-# Nobody asked for that. A leader can be rid of a loss in two ways: learn what happens there, or say that nothing good
-# comes of going there, so that the follower stays away. This one took the second. Both end with a loss near 0, so no
-# loss will bring it back.
+# A leader can be rid of a loss in two ways: learn what happens there, or say that nothing good comes of going there,
+# so that the follower stays away. This one took the second. Both end with a loss near 0, so no loss will bring it
+# back.
 #
-# Is that one strange seed? With a learning rate of 0 the same seeds stay at their first models. It is a traced number,
-# so the compiled program is used again:
+# Is that one strange seed? With a learning rate of 0 the same seeds stay at their first models. The learning rate is
+# *traced*, an argument of the compiled program, so nothing is compiled again:
 
 # %%
-before, after = train({"leader.learning_rate": 0.0}).final.profile["model"], result.final.profile["model"]
+before = train({"leader.learning_rate": 0.0}).final.profile["model"]
+after = result.final.profile["model"]
 ways = {"a1 in s1 leads to s0": (1, 1, 0), "a1 in s0 stays in s0": (0, 1, 0)}
 for value in np.unique(returns.round(2)):
     chosen = returns.round(2) == value
     for name, (s, a, following) in ways.items():
-        first, last = (float(model[chosen, s, a, following].mean()) for model in (before, after))
-        print(f"return {value:5.2f}: {name} with {first:.2f} at the start, {last:.2f} at the end")
+        first = before[chosen, s, a, following].mean()
+        last = after[chosen, s, a, following].mean()
+        print(f"return {value:5.2f}: {name}: first {first:.2f}, last {last:.2f}")
 
 # %% [markdown]
-# Means over seeds; the world says 0.50 and 1.00. Those that leave at once come to hide the way into s0. Those that end
-# at 2.58 learn this way, and come to hide that s0 is a place to stay. Only those that happened to start with a good
-# opinion of s0 learn the rest.
+# These are means over the seeds that end with a return; the world says 0.50 and 1.00. Seeds that leave at once come to
+# hide the way into s0. Those that end at 2.58 learn this way, and come to hide that s0 is a place to stay. Those that
+# find the best policy had a better opinion of s0 from the start.
 #
 # ## Repair it
 #
@@ -186,22 +207,23 @@ for value in np.unique(returns.round(2)):
 # %%
 metrics = {"MAL": final}
 for name in ("mal_agent_reward", "mal_random_noise"):
-    train = sbmrl.make_train_seeds(sbmrl.preset("fast", name, "exact").replace(**settings), num_seeds)
+    repaired = sbmrl.preset("fast", name, "exact").replace(**settings)
+    train = sbmrl.make_train_seeds(repaired, num_seeds)
     for alpha in (0.5, 0.1):
         metrics[f"{name}, α = {alpha}"] = train({"alpha": alpha}).final.metrics
 
-shares = {name: sbmrl.fraction_interval(int(own["fooled"].sum()), num_seeds) for name, own in metrics.items()}
+shares = {
+    name: sbmrl.fraction_interval(int(own["fooled"].sum()), num_seeds)
+    for name, own in metrics.items()
+}
 for name, own in metrics.items():
     mean = sbmrl.mean_interval(np.asarray(own["exact_return"]))
-    print(
-        f"{name:25}: fooled {shares[name].value:4.0%} [{shares[name].low:.0%}, {shares[name].high:.0%}], "
-        f"mean return {mean.value:5.2f} [{mean.low:.2f}, {mean.high:.2f}]"
-    )
+    print(f"{name:25}: fooled {shares[name]:4.0%}, mean return {mean:.2f}")
 
 # %% alt="share of fooled runs with its interval: MAL 79 %, both repairs less at alpha 0.5 and nearly 0 at alpha 0.1"
 figure, axes = plt.subplots(figsize=(7, 2.6), layout="constrained")
 for place, share in enumerate(shares.values()):
-    axes.plot([share.low, share.high], [place, place], color="#0072b2", lw=3, solid_capstyle="butt")
+    axes.hlines(place, share.low, share.high, color="#0072b2", lw=3)
     axes.plot(share.value, place, "o", color="#0072b2")
 axes.set(xlabel="share of fooled runs, with its 95 % interval", xlim=(-0.02, 1))
 axes.set_yticks(range(len(shares)), list(shares))

@@ -34,7 +34,13 @@ from sbmrl.experiment.solver import make_solver
 from sbmrl.games.tabular.closed_forms import optimal_action_values
 from sbmrl.games.tabular.mdp import imagined
 
-pl.Config(tbl_hide_column_data_types=True, tbl_hide_dataframe_shape=True, tbl_rows=-1, tbl_cols=-1, float_precision=3)
+pl.Config(
+    tbl_hide_column_data_types=True,
+    tbl_hide_dataframe_shape=True,
+    tbl_rows=-1,
+    tbl_cols=-1,
+    float_precision=3,
+)
 sbmrl.prepare_devices()  # all cores; must come before anything else touches a device
 
 # %% [markdown]
@@ -48,7 +54,9 @@ sbmrl.prepare_devices()  # all cores; must come before anything else touches a d
 # %%
 def experiment_of(name, scheme, world="simple_mdp_2"):
     experiment = sbmrl.preset("fast", name, scheme, "gradient", world)
-    return experiment.replace(loss="kl", leader__initial="random", leader__num_updates=num_steps)
+    return experiment.replace(
+        loss="kl", leader__initial="random", leader__num_updates=num_steps
+    )
 
 
 def told(result):
@@ -121,7 +129,9 @@ print(sbmrl.hyper_parameters(experiment_of("optimistic_mal", "exact")))
 # %%
 optimism = (-0.1, -0.03, -0.01, -0.003, 0.0, 0.003, 0.01, 0.03, 0.1)
 train = sbmrl.make_train_seeds(experiment_of("optimistic_mal", "exact"), num_seeds)
-by_optimism = pl.DataFrame([{"optimism": value} | told(train({"optimism": value})) for value in optimism])
+by_optimism = pl.DataFrame(
+    [{"optimism": value} | told(train({"optimism": value})) for value in optimism]
+)
 print(by_optimism)
 
 # %% [markdown]
@@ -176,7 +186,9 @@ def build(game, composition):
         return temperature, {"temperature": temperature}
 
     def respond(temperature, given):
-        action_values = optimal_action_values(imagined(game.world, given["model"]))  # [T, S, A]
+        action_values = optimal_action_values(
+            imagined(game.world, given["model"])
+        )  # [T, S, A]
         return jax.nn.softmax(action_values / temperature)
 
     return Scheme(
@@ -212,15 +224,26 @@ print(sbmrl.hyper_parameters(cooling))
 
 # %%
 world = sbmrl.make_world("simple_mdp_2")
-models = {"true model": world.transition, "hides the way": world.transition.at[1, 1].set([0.0, 0.0, 1.0])}
+models = {
+    "true model": world.transition,
+    "hides the way": world.transition.at[1, 1].set([0.0, 0.0, 1.0]),
+}
 scheme = make_solver(cooling, world).scheme
 temperature = scheme.init(jax.random.key(0), lambda key: {"model": world.transition})
 lines = []
 for step in range(301):
     if step % 100 == 0:
-        first = {name: scheme.respond(temperature, {"model": model})[0] for name, model in models.items()}  # at t = 0
-        lines.append({"step": step, "τ": float(temperature)} | {f"a1, {n}": float(p[1, 1]) for n, p in first.items()})
-    temperature, info = scheme.adapt(jax.random.key(step), temperature, lambda key: {"model": world.transition})
+        first = {
+            name: scheme.respond(temperature, {"model": model})[0]
+            for name, model in models.items()
+        }  # at t = 0
+        lines.append(
+            {"step": step, "τ": float(temperature)}
+            | {f"a1, {n}": float(p[1, 1]) for n, p in first.items()}
+        )
+    temperature, info = scheme.adapt(
+        jax.random.key(step), temperature, lambda key: {"model": world.transition}
+    )
 print(pl.DataFrame(lines))
 
 # %% [markdown]
@@ -232,9 +255,16 @@ print(pl.DataFrame(lines))
 # %%
 starts = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 train = sbmrl.make_train_seeds(cooling, num_seeds)
-by_start = pl.DataFrame([{"start": value} | told(train({"start": value})) for value in starts])
+by_start = pl.DataFrame(
+    [{"start": value} | told(train({"start": value})) for value in starts]
+)
 print(by_start)
-by_rate = pl.DataFrame([{"rate": value} | told(train({"rate": value})) for value in (0.01, 0.02, 0.05, 0.2)])
+by_rate = pl.DataFrame(
+    [
+        {"rate": value} | told(train({"rate": value}))
+        for value in (0.01, 0.02, 0.05, 0.2)
+    ]
+)
 print(by_rate)
 
 # %% [markdown]
@@ -250,30 +280,45 @@ print(by_rate)
 
 # %%
 train = sbmrl.make_train_seeds(experiment_of("optimistic_mal", "cooling"), num_seeds)
-both = pl.DataFrame([{"optimism": value} | told(train({"optimism": value})) for value in optimism])
+both = pl.DataFrame(
+    [{"optimism": value} | told(train({"optimism": value})) for value in optimism]
+)
 print(both)
 
 # %%
 elsewhere = [
-    {"world": world, "scheme": scheme} | told(sbmrl.make_train_seeds(experiment_of("mal", scheme, world), num_seeds)())
+    {"world": world, "scheme": scheme}
+    | told(sbmrl.make_train_seeds(experiment_of("mal", scheme, world), num_seeds)())
     for world in other_worlds
     for scheme in ("exact", "cooling")
 ]
 print(pl.DataFrame(elsewhere))
 
 # %% alt="Left: share of fooled seeds against optimism: 80 % and more where the policy answers exactly; where it cools 0 around 0, and all for pessimists. Right: share of fooled seeds against the starting temperature, falling from 80 % to 0."
-figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), sharey=True, layout="constrained")
+figure, (left, right) = plt.subplots(
+    1, 2, figsize=(9, 3.4), sharey=True, layout="constrained"
+)
 
 
 def draw(axes, places, frame, label, colour):
     share, low, high = (frame[name].to_numpy() for name in ("fooled", "low", "high"))
-    axes.errorbar(places, share, (share - low, high - share), fmt="o-", capsize=3, label=label, color=colour)
+    axes.errorbar(
+        places,
+        share,
+        (share - low, high - share),
+        fmt="o-",
+        capsize=3,
+        label=label,
+        color=colour,
+    )
 
 
 places = np.arange(len(optimism))
 draw(left, places - 0.06, by_optimism, "answers exactly", "#d55e00")
 draw(left, places + 0.06, both, "cools from 10", "#0072b2")
-left.set(xlabel="optimism of the model", ylabel="share of fooled seeds", ylim=(-0.03, 1.03))
+left.set(
+    xlabel="optimism of the model", ylabel="share of fooled seeds", ylim=(-0.03, 1.03)
+)
 left.set_xticks(places, [f"{value:g}" for value in optimism], fontsize=8)
 left.legend(loc="center left", bbox_to_anchor=(0.0, 0.4))
 draw(right, np.arange(len(starts)), by_start, "cools", "#0072b2")

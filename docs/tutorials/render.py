@@ -30,9 +30,13 @@ def render(name: str) -> None:
     """Run NAME.py in a fresh kernel and write NAME.md and figures/NAME_*.png. What an earlier run left is replaced."""
     notebook = jupytext.read(FOLDER / f"{name}.py")
     notebook.cells.insert(0, new_code_cell(_SET_UP, metadata={"tags": ["hidden"]}))
-    NotebookClient(notebook, timeout=1200, kernel_name="python3", coalesce_streams=True).execute()
+    NotebookClient(
+        notebook, timeout=1200, kernel_name="python3", coalesce_streams=True
+    ).execute()
     exporter = MarkdownExporter(config=Config(), template_name="markdown")
-    exporter.register_preprocessor(TagRemovePreprocessor(remove_cell_tags={"hidden"}, enabled=True), enabled=True)
+    exporter.register_preprocessor(
+        TagRemovePreprocessor(remove_cell_tags={"hidden"}, enabled=True), enabled=True
+    )
     text, resources = exporter.from_notebook_node(notebook)
     figures = FOLDER / "figures"
     figures.mkdir(exist_ok=True)
@@ -42,16 +46,27 @@ def render(name: str) -> None:
         _, cell, number = Path(called).stem.split("_")  # output_CELL_NUMBER
         path = figures / f"{name}_{cell}_{number}.png"
         path.write_bytes(content)
-        text = text.replace(f"![png]({called})", f"![{notebook.cells[int(cell)].metadata['alt']}](figures/{path.name})")
+        text = text.replace(
+            f"![png]({called})",
+            f"![{notebook.cells[int(cell)].metadata['alt']}](figures/{path.name})",
+        )
     parts = re.split(r"(```python\n.*?```)", text, flags=re.DOTALL)
-    tidy = (part if number % 2 else re.sub(r"\n(\s*\n)+", "\n\n", part) for number, part in enumerate(parts))
+    tidy = (
+        part if number % 2 else re.sub(r"\n(\s*\n)+", "\n\n", part)
+        for number, part in enumerate(parts)
+    )
     (FOLDER / f"{name}.md").write_text("".join(tidy).strip() + "\n", encoding="utf-8")
 
 
 def main() -> None:
     """Render the tutorials that are named, or all."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("names", nargs="*", choices=[*tutorials(), []], help="all, where none is named")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        choices=[*tutorials(), []],
+        help="all, where none is named",
+    )
     for name in parser.parse_args().names or tutorials():
         print(f"{name} …", flush=True)
         render(name)

@@ -17,11 +17,19 @@ _NUMBERS_AT_ONCE = 4_000_000  # resampled numbers held in memory; how they are b
 
 
 class Estimate(NamedTuple):
-    """A number with its 95 % interval; NaN bounds where one value allows none."""
+    """A number with its 95 % interval; NaN bounds where one value allows none.
+
+    A format is that of all three numbers: `f"{estimate:.2f}"` is `0.79 [0.74, 0.84]`.
+    """
 
     value: float
     low: float
     high: float
+
+    def __format__(self, form: str) -> str:
+        if not form:
+            return str(self)
+        return f"{self.value:{form}} [{self.low:{form}}, {self.high:{form}}]"
 
 
 def mean_interval(values: np.ndarray) -> Estimate:

@@ -120,3 +120,10 @@ def test_a_profile_s_band_is_that_of_resampled_runs():
 )
 def test_log_spaced_values_are_known(values, logarithmic):
     assert is_log_spaced(values) == logarithmic
+
+
+def test_an_estimate_is_printed_with_its_interval():
+    estimate = statistics.Estimate(0.786, 0.741, 0.838)
+    assert f"{estimate:.0%}" == "79% [74%, 84%]"
+    assert f"{estimate:5.2f}" == " 0.79 [ 0.74,  0.84]"
+    assert f"{estimate}" == str(estimate)

@@ -70,7 +70,7 @@ class _Layout(NamedTuple):
     starts: np.ndarray
 
 
-class _Graph(Figure):
+class Graph(Figure):
     """A figure that a notebook shows at once; a plain one it shows only after pyplot has drawn another."""
 
     def _repr_png_(self) -> bytes:
@@ -94,7 +94,7 @@ def draw_panels(panels: Sequence[Panel], stem: Path) -> list[Path]:
     return paths
 
 
-def panels_figure(panels: Sequence[Panel], columns: int) -> Figure:
+def panels_figure(panels: Sequence[Panel], columns: int) -> Graph:
     """`panels` in rows of at most `columns`, all in one layout, as a figure that belongs to no window.
 
     Raises:
@@ -110,7 +110,7 @@ def panels_figure(panels: Sequence[Panel], columns: int) -> Figure:
     width, height = high - low
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
-    figure = _Graph(figsize=(width * columns, height * rows), facecolor="white")
+    figure = Graph(figsize=(width * columns, height * rows), facecolor="white")
     for index, panel in enumerate(panels):
         row, column = divmod(index, columns)
         axes = figure.add_axes((column / columns, 1 - (row + 1) / rows, 1 / columns, 1 / rows))

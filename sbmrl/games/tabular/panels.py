@@ -5,14 +5,13 @@ from typing import Any
 
 import jax
 import numpy as np
-from matplotlib.figure import Figure
 
 from sbmrl.core.game import at_time
 from sbmrl.core.options import require_count
 from sbmrl.display.results import Cell
 from sbmrl.errors import require_known
 from sbmrl.games.tabular.closed_forms import finite_horizon_optimum
-from sbmrl.games.tabular.draw import Panel, panels_figure
+from sbmrl.games.tabular.draw import Graph, Panel, panels_figure
 from sbmrl.games.tabular.mdp import TabularMDP, imagined
 
 
@@ -35,7 +34,7 @@ def model_panels(cell: Cell, run: int) -> list[Panel]:
 
 def draw_mdps(
     mdps: Mapping[str, TabularMDP], policies: Mapping[str, jax.Array | np.ndarray] | None = None, columns: int = 2
-) -> Figure:
+) -> Graph:
     """MDPs as graphs in one layout, as a figure for a notebook: circles are states, squares actions.
 
     Arrows carry probability and (reward); those below 0.005 are left out. Grey states end the episode.
