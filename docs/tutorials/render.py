@@ -60,7 +60,7 @@ def render(name: str) -> None:
 
 def main() -> None:
     """Render the tutorials that are named, or all."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description="Run tutorials and write their pages.")
     parser.add_argument(
         "names",
         nargs="*",
