@@ -125,11 +125,12 @@ def small(monkeypatch):
             for cell in plan.cells[:_MOST_CELLS]
         )
         plan = dataclasses.replace(plan, cells=cells, num_seeds=2, chunk_size=None)
-        told = repr(plan.to_dict())
+        told, cut = repr(plan.to_dict()), len(plan.cells) == _MOST_CELLS
         if told in _RAN and options.out is None:
             return False
         _RAN.add(told)
-        return run(plan, out, dataclasses.replace(options, report=False))
+        # A programme's own tables need all of its cells, which its own tests have.
+        return run(plan, out, dataclasses.replace(options, report=False)) and not cut
 
     monkeypatch.setattr(training, "_run", shrunk_run)
     monkeypatch.setattr(theory, "theory", lambda config: None)
