@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.xdist_group("site"), pytest.mark.timeout(900)]
 def site(tmp_path_factory):
     """The directory of the built site. `--strict` refuses links and anchors that lead nowhere."""
     place = tmp_path_factory.mktemp("project")
-    for name in ("docs", "examples", "sbmrl"):
+    for name in ("docs", "examples", "experiments", "sbmrl"):  # what pages show is read from where it is
         shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "mkdocs.yml", place)
     command = [Path(sys.executable).with_name("zensical"), "build", "--strict"]

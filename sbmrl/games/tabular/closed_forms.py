@@ -172,7 +172,7 @@ def mean_occupancy(mdp: TabularMDP, policies: jax.Array) -> jax.Array:
 
 
 def discounted_occupancy(mdp: TabularMDP, policy: jax.Array, discount: jax.typing.ArrayLike) -> jax.Array:
-    """`[S, A]`: μ_γ(s, a) ∝ Σ_t γᵗ P(s_t = s, a_t = a) = [(I − γ P_πᵀ)⁻¹ ρ](s) π(a|s); sums to 1 over decisions."""
+    """`[S, A]`: μ_γ(s, a) ∝ Σ_t γᵗ P(s_t = s, a_t = a) = ((I − γ P_πᵀ)⁻¹ ρ)(s) π(a|s); sums to 1 over decisions."""
     transition, _ = _policy_matrices(mdp, policy)
     total = jnp.linalg.solve((jnp.eye(mdp.num_states) - discount * transition).T, mdp.initial)
     return _over_decisions(mdp, total[:, None] * policy)
