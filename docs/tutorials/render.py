@@ -60,7 +60,9 @@ def render(name: str) -> None:
 
 def main() -> None:
     """Render the tutorials that are named, or all."""
-    parser = argparse.ArgumentParser(description="Run tutorials and write their pages.")
+    parser = argparse.ArgumentParser(
+        description="Run tutorials and write their pages."
+    )
     parser.add_argument(
         "names",
         nargs="*",
