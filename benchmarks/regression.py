@@ -4,7 +4,8 @@ python benchmarks/regression.py
 
 A line for each ratio with its bound; one beyond its bound ends in exit code 1. To be run alone, with the command line's
 own compiler options; about a minute and a half on two cores. What is compared is timed in turn, so that a busy
-machine slows both sides. The bounds are between what was measured and what was measured with the code broken (docs/performance.md).
+machine slows both sides. The bounds are between what was measured and what was measured with the code broken
+(docs/performance.md).
 """
 
 import os

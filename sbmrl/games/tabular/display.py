@@ -49,8 +49,8 @@ _FURTHER = {
 }
 _CERTIFIED = (
     "Every run is certified: from its model's loss ε_M and its policy's error ε_π both theorems bound its regret "
-    "from above, and the repairs and collected data have a statement of their own (documentation, Theory); a right-hand "
-    "side far above the regret is true and says little. Medians over the seeds."
+    "from above, and the repairs and collected data have a statement of their own (documentation, Theory); a "
+    "right-hand side far above the regret is true and says little. Medians over the seeds."
 )
 
 Row = Mapping[str, Any]
