@@ -4,7 +4,8 @@ python benchmarks/regression.py
 
 A line for each ratio with its bound; one beyond its bound ends in exit code 1. To be run alone, with the command line's
 own compiler options; about a minute and a half on two cores. What is compared is timed in turn, so that a busy
-machine slows both sides. The bounds are between what was measured and what was measured with the code broken
+machine slows both sides; and a ratio must be beyond its bound three times, as a neighbour on the machine may slow one
+side alone. The bounds are between what was measured and what was measured with the code broken
 (docs/performance.md).
 """
 
@@ -31,6 +32,7 @@ from sbmrl.core.players import MultiLayerPerceptron
 from sbmrl.sweep import execute, memory
 
 _REPEATS = 9
+_ATTEMPTS = 3
 _STEPS = 50  # gradient steps of a program
 _BATCH = 64
 
@@ -149,15 +151,19 @@ def ratios() -> Iterator[Ratio]:
 
 
 def main() -> int:
-    """Print every ratio; 1 if any is beyond its bound."""
+    """Print every ratio; 1 if any is beyond its bound in each of `_ATTEMPTS`."""
     execute.prepare_devices()
-    failed = 0
-    for ratio in ratios():
-        beyond = not ratio.value <= ratio.most
-        failed += beyond
-        told = f"FAILED: lost {ratio.lost}" if beyond else "ok"
-        print(f"{ratio.name}: {ratio.value:.2f}, at most {ratio.most:g}: {told}", flush=True)
-    return int(failed > 0)
+    beyond: set[str] = set()
+    for attempt in range(_ATTEMPTS):
+        found = list(ratios())
+        missed = {ratio.name for ratio in found if not ratio.value <= ratio.most}
+        beyond = missed & beyond if attempt else missed
+        for ratio in found:
+            told = f"FAILED: lost {ratio.lost}" if ratio.name in missed else "ok"
+            print(f"{ratio.name}: {ratio.value:.2f}, at most {ratio.most:g}: {told}", flush=True)
+        if not beyond:
+            return 0
+    return 1
 
 
 if __name__ == "__main__":
