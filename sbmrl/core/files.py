@@ -51,17 +51,15 @@ def world_of_fields(kind: type, path: Path) -> Any:
     """
     names = tuple(field.name for field in dataclasses.fields(kind))
     fields, hints = read_fields(path, f"a {kind.__name__}", names, ()), typing.get_type_hints(kind)
-    for name in fields:
-        require_known(name, f"{path}: key", names)
     arrays = {name for name in names if hints[name] is jax.Array}
     return kind(**{name: jnp.float32(value) if name in arrays else value for name, value in fields.items()})
 
 
 def read_fields(path: Path, kind: str, required: tuple[str, ...], optional: tuple[str, ...]) -> dict[str, Any]:
-    """The keys and values of a JSON or npz file of a `kind` ("an MDP") that holds all `required` keys.
+    """The keys and values of a JSON or npz file of a `kind` ("an MDP"): all `required` keys, and `optional` ones.
 
     Raises:
-        InputError: unreadable or foreign file, missing key.
+        InputError: unreadable or foreign file, missing or unknown key.
     """
     fields = _read(path, kind, required)
     require_keys(fields, required, optional, f"{path}: ")
@@ -71,10 +69,15 @@ def read_fields(path: Path, kind: str, required: tuple[str, ...], optional: tupl
 def require_keys(
     fields: Mapping[str, Any], required: tuple[str, ...], optional: tuple[str, ...], where: str = ""
 ) -> None:
-    """Raise `InputError` unless all `required` keys are there."""
+    """Raise `InputError` unless all `required` keys are there, and beside them only `optional` ones.
+
+    A misspelt optional key would else be as if it were not there.
+    """
     for key in required:
         keys = f"required (keys: {', '.join(required)}, optional {', '.join(optional)})"
         require(key in fields, f"{where}{key}", keys, "nothing")
+    for key in fields:
+        require_known(key, f"{where}key", (*required, *optional))
 
 
 def name_in(fields: dict[str, Any], path: Path) -> str:

@@ -80,7 +80,7 @@ def aggregate_scores(groups: Sequence[Mapping[str, Any]]) -> Drawing:
         "drawn inside every world. Of the optimality gap less is better."
     )
     note += left_out(len(shown), len(groups), "formulations")
-    return render("aggregates", "Aggregate scores over worlds", note, figure)
+    return render("aggregates", "Aggregate scores", note, figure)
 
 
 def profiles(groups: Sequence[Mapping[str, Any]]) -> Drawing:
@@ -103,7 +103,7 @@ def profiles(groups: Sequence[Mapping[str, Any]]) -> Drawing:
         "band from the bootstrap stratified by worlds. Higher is better."
     )
     note += left_out(sum(map(len, shown)), len(groups), "formulations")
-    return render("profiles", "Performance profiles over worlds", note, figure)
+    return render("profiles", "Performance profiles", note, figure)
 
 
 def learning_curves(entries: Sequence[Entry]) -> Drawing | None:

@@ -1,7 +1,7 @@
 """The sections of a report's page: what stands in each, in words, tables and figures."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sbmrl.core import registry
@@ -156,10 +156,17 @@ def _differences(data: dict[str, Any]) -> Section:
         before = ["Every row against the first row of its world and root seed, the baseline."]
         if not data["differences"]:
             before.append("There is one row in each world: nothing to compare.")
+    if data["differences"] and all(_alike(line) for line in data["differences"]):
+        before.append("All rows ended alike: no seed's return differs from its partner's.")
     table = difference_table(data) if data["differences"] else None
     return Section(
         "differences", "Paired differences", before, table, "paired", "differences", [_PAIRS] if table else []
     )
+
+
+def _alike(line: Mapping[str, Any]) -> bool:
+    """Whether the two rows of a line returned the same in every seed."""
+    return line["pairs"] > 0 and line["probability"] == {"value": 0.5, "low": 0.5, "high": 0.5}
 
 
 def _flat(data: dict[str, Any]) -> list[str]:
@@ -171,10 +178,10 @@ def _flat(data: dict[str, Any]) -> list[str]:
 def _over_worlds(data: dict[str, Any]) -> Section:
     groups = data["groups"]
     if not groups:
-        return Section("worlds", "Over worlds", [*_flat(data), "No run has a score yet."])
+        return Section("worlds", "Normalised scores", [*_flat(data), "No run has a score yet."])
     return Section(
         "worlds",
-        "Over worlds",
+        "Normalised scores",
         _flat(data),
         group_table(data),
         "aggregates",

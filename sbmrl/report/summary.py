@@ -190,7 +190,7 @@ def to_markdown(data: Plain) -> str:
     parts, extras = [markdown_table(*formulation_table(data)), caption(data["rows"])], extra_tables(data)
     for heading, table in (
         ("Paired differences", difference_table(data)),
-        ("Over worlds", group_table(data)),
+        ("Normalised scores", group_table(data)),
         *((f"{extra.heading} (medians over the seeds)", Table(extra.columns, extra.lines)) for extra in extras),
         ("Cost", cost_table(data)),
     ):

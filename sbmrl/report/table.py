@@ -57,6 +57,7 @@ def make_row(
         "interquartile_mean": number(interquartile_mean(returns)),
         "sampled_return": bounds_of(mean_interval(finite["sampled_return"].to_numpy())),
         "optimal_return": number(head["optimal_return"]),
+        "baseline_return": number(head["uniform_return"]),
         "fraction_fooled": bounds_of(fraction_interval(int(finite["fooled"].sum()), count)),
         "fraction_optimal": bounds_of(fraction_interval(int(finite["optimal"].sum()), count)),
         "fraction_follower_best_responds": bounds_of(fraction_interval(best_responding, len(gaps))),
@@ -155,8 +156,13 @@ def caption(rows: Sequence[Row]) -> str:
     def of_all(name: str) -> str:
         return ", ".join(dict.fromkeys(str(row[name]) for row in rows))
 
-    optima = dict.fromkeys(f"{row['optimal_return']:.2f}" for row in rows)
-    known = f"the optimum is {next(iter(optima))}" if len(optima) == 1 else "optima differ from row to row"
+    def one(name: str) -> str:
+        """The number that all rows share, or nothing."""
+        numbers = dict.fromkeys(f"{row[name]:.2f}" for row in rows)
+        return next(iter(numbers)) if len(numbers) == 1 else ""
+
+    optimum, earned = one("optimal_return"), one("baseline_return")
+    known = f"the optimum is {optimum}" if optimum else "optima differ from row to row"
     leader = " or ".join(dict.fromkeys(_LEADERS[_judged_at(row)] for row in rows))
     shown = by_kind(rows)
     told = "".join(display.told(own) for display, own in shown)
@@ -166,7 +172,7 @@ def caption(rows: Sequence[Row]) -> str:
     return (
         f"World {of_all('env')}, {told}scheme {of_all('scheme')}, leader by {of_all('learner')}; "
         f"{known}. Exact return: {returns}. "
-        f"Fooled: regret above 5 % of (optimal − baseline), the baseline is {baseline}. "
+        f"Fooled: regret above 5 % of (optimal − baseline), the baseline is {baseline}{earned and f' ({earned})'}. "
         f"Follower best-responds: {responds}."
     )
 

@@ -25,6 +25,7 @@ pytestmark = pytest.mark.xdist_group("report")  # so that one worker makes the s
 TINY = shlex.split("--no-report --num-records 3 --leader.num-updates 6 --num-random-leaders 4 --num-eval-episodes 3")
 LINE = ["sweep", "mal_random_noise", "mal", "--scheme", "exact", "--num-seeds", "4", "--chunk-size", "4", *TINY]
 NOISE = "mal_random_noise-exact-simple_mdp_2"
+ALIKE = "All rows ended alike"
 SECTIONS = ["state", "table", "differences", "fooled", "worlds", "curves", "axes", "models", "certificates", "cost"]
 
 
@@ -145,6 +146,7 @@ def test_the_page_says_what_the_files_say(reported, swept):
     assert data["commands"][0]["command"] in page.words
     assert data["date"] == data["commands"][0]["started"]
     assert page.tables["cells"][1] == [NOISE, "simple_mdp_2", "finished, 8 runs"]
+    assert ALIKE not in page.words
 
 
 def test_pairs_and_groups_are_those_of_the_results(reported, swept):
@@ -279,6 +281,7 @@ def test_a_value_counts_the_same_as_axis_and_as_option(swept, tmp_path):
     (line,) = json.loads((tmp_path / "out" / "table.json").read_text())["differences"]
     assert (line["pairs"], line["difference"]["value"]) == (4, 0.0)
     assert line["baseline"].startswith("MAL + random noise, alpha 1")
+    assert ALIKE in (tmp_path / "out" / "report.html").read_text()
 
 
 def test_rows_without_a_partner_and_diverged_seeds_are_told(swept, tmp_path):

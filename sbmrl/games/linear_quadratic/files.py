@@ -35,8 +35,9 @@ def load_system(path: str | Path) -> SystemArrays:
     """Read and check a file of a linear-quadratic world.
 
     Raises:
-        InputError: unreadable or foreign file, missing key, shapes that do not fit, NaN, a cost that is not positive
-            definite, a covariance that is none, a discount outside (0, 1), a pair (A, B) that cannot be stabilised.
+        InputError: unreadable or foreign file, missing or unknown key, shapes that do not fit, NaN, a cost that is not
+            positive definite, a covariance that is none, a discount outside (0, 1), a pair (A, B) that cannot be
+            stabilised.
     """
     path = Path(path)
     fields = read_fields(path, "a linear-quadratic world", _REQUIRED, ("name",))

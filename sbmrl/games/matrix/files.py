@@ -27,8 +27,6 @@ def load_game(path: str | Path) -> GameArrays:
     """
     path = Path(path)
     fields = read_fields(path, "a matrix game", _REQUIRED, _OPTIONAL)
-    for key in fields:
-        require_known(key, f"{path}: key", (*_REQUIRED, *_OPTIONAL))
     return check_game(fields, name_in(fields, path), where=f"{path}: ")
 
 

@@ -78,10 +78,12 @@ def _measured(finite: pl.DataFrame) -> dict[str, Any]:
 def _reason(name: str, infinite: Collection[str], finite: pl.DataFrame) -> str:
     """Why a number of the certificate is infinite."""
     missing = {"concentrability": "π* visits", "concentrability_policy": "π visits"}
-    for column, whose in missing.items():
-        if column in infinite and (name == column or name not in missing):
-            return f"∞: the data leave out a pair that {whose}"
-    return f"no bound at α = {finite['alpha'][0]:g}"
+    if name in (*_FURTHER, *missing):
+        for column, whose in missing.items():
+            if column in infinite and (name == column or name not in missing):
+                return f"∞: the data leave out a pair that {whose}"
+        return f"no bound at α = {finite['alpha'][0]:g}"
+    return "∞: the model gives probability 0 to a transition of the world"
 
 
 def _lines(rows: Sequence[Row]) -> list[str]:

@@ -23,7 +23,7 @@ def load_world(path: str | Path) -> WorldArrays:
     """Read and check an MDP file.
 
     Raises:
-        InputError: unreadable or foreign file, missing key, wrong shape, NaN, negative probability, row that
+        InputError: unreadable or foreign file, missing or unknown key, wrong shape, NaN, negative probability, row that
             does not sum to 1, state that does not exist, horizon below 1, discount outside (0, 1].
     """
     path = Path(path)

@@ -88,6 +88,10 @@ def test_the_file_name_is_the_default_name_and_terminal_may_be_empty(tmp_path):
         ({"horizon": 2.5}, "horizon: must be a whole number"),
         ({"horizon": [3]}, "horizon: must be one whole number"),
         ({"name": "../escape"}, "name: must be usable as a file name"),
+        (
+            {"discuont": 0.9},
+            "key: 'discuont' is unknown; did you mean 'discount'? allowed: transition, reward, initial",
+        ),
     ],
 )
 def test_each_mistake_is_named(tmp_path, changes, says):

@@ -125,3 +125,12 @@ def test_a_bound_that_says_nothing_says_why(alpha, columns, says):
     table = DISPLAY.table([row])
     assert table is not None
     assert says in table.lines[0][-1]
+
+
+def test_a_model_that_rules_out_what_happens_has_no_bound_and_the_reason_is_not_alpha():
+    infinite = {name: [np.inf] * 2 for name in ("epsilon_model", "theorem_1_model")}
+    zeros = {name: [0.0] * 2 for name in Certificate._fields}
+    row = {**DISPLAY.measured(pl.DataFrame(zeros | infinite | {"alpha": [0.5] * 2})), "title": "MAL"}
+    (line,) = DISPLAY.lines([row])
+    assert line.count("∞: the model gives probability 0 to a transition of the world") == 2
+    assert "α" not in line
