@@ -1,7 +1,7 @@
 # %% [markdown]
 # # Differentiate through a best response
 #
-# A leader that learns by gradient has to know how its follower's answer moves when it moves. There are three ways to that
+# A [leader](../glossary.md#leader) that learns by gradient has to know how its [follower's](../glossary.md#follower) answer moves when it moves. There are three ways to that
 # derivative, and on one small problem they agree:
 #
 # | way | scheme | what is differentiated | error on this page |

@@ -4,8 +4,8 @@
 # States and actions that are numbers, first where all can be computed, then where it has to be learned:
 #
 # - A cart that is pushed is *linear-quadratic*. There a model can be right about all of its policy's data and keep a policy that costs
-#   six times the optimum. MAL ends fooled in all of 64 seeds, PAL in none, and noise on the actions repairs MAL.
-# - Pendulum is simulated. Practical PAL with an ensemble of networks swings it up in all of 4 seeds after 2,200 real steps, 1,000 of
+#   six times the optimum. MAL ends [fooled](../glossary.md#fooled) in all of 64 seeds, PAL in none, and noise on the actions repairs MAL.
+# - Pendulum is simulated. [Practical](../glossary.md#practical-game) PAL with an ensemble of networks swings it up in all of 4 seeds after 2,200 real steps, 1,000 of
 #   them random.
 #
 # [PAL and MAL](../idea.md) are the two orders of play: in PAL the policy leads and the model answers, in MAL the other way round.

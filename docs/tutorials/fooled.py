@@ -5,7 +5,7 @@
 # the world. On this page you train such models: 4 of 5 are fooled. You see how their loss says nothing about it, watch
 # one of them hide the good part of the world, and repair them in two ways.
 #
-# In **MAL** (the model leads) a model and a policy play a [game](../idea.md). The model commits first: it chooses its
+# In **[MAL](../glossary.md#mal)** (the model leads) a model and a policy play a [game](../idea.md). The model commits first: it chooses its
 # predictions, and pays for wrong ones where the policy then goes. The policy follows: it plans in the model, as well
 # as one can.
 #
@@ -48,10 +48,10 @@ print(f"leave at once:   {sbmrl.finite_horizon_return(world, leave):.2f}")
 # %% [markdown]
 # ## Train
 #
-# An experiment is put together from parts. Here the formulation is `mal`. The scheme is `exact`: the follower's answer
+# An experiment is put together from parts. Here the [formulation](../glossary.md#formulation) is `mal`. The [scheme](../glossary.md#scheme) is `exact`: the follower's answer
 # is computed by backward induction in the model, so no failure can be blamed on a poor planner. The leader follows its
 # gradient, also through this answer; for that to exist, the follower is soft while it trains (a softmax with a
-# temperature of 0.1), and is judged by its best actions. The loss is KL, 0 for a model that is right. Each seed starts
+# temperature of 0.1), and is judged by its best actions. The loss is [KL](../glossary.md#kl), 0 for a model that is right. Each seed starts
 # from another random model.
 
 # %%
@@ -73,7 +73,7 @@ for value, count in zip(values, counts, strict=True):
 
 # %% [markdown]
 # A run is **[fooled](../glossary.md#fooled)** if its policy misses more than 5 % of what there is to gain over acting
-# at random. A share gets an exact interval (Clopper–Pearson), a mean a bootstrap interval, both of 95 %:
+# at random. A share gets an exact interval ([Clopper–Pearson](../glossary.md#clopperpearson)), a mean a bootstrap interval, both of 95 %:
 
 # %%
 share = sbmrl.fraction_interval(int(fooled.sum()), num_seeds)
@@ -179,7 +179,7 @@ for title, shot in shots.items():
 # back.
 #
 # Is that one strange seed? With a learning rate of 0 the same seeds stay at their first models. The learning rate is
-# *traced*, an argument of the compiled program, so nothing is compiled again:
+# *[traced](../glossary.md#traced)*, an argument of the compiled program, so nothing is compiled again:
 
 # %%
 before = train({"leader.learning_rate": 0.0}).final.profile["model"]
@@ -201,8 +201,8 @@ for value in np.unique(returns.round(2)):
 #
 # Two repairs change what the leader wants. α says how much of plain MAL is kept; α = 1 is MAL.
 #
-# - **Agent reward**: the leader is also paid what its policy earns in the world, with a weight of 1 − α.
-# - **Random noise**: the model must also fit the data of random policies, with a weight of 1 − α.
+# - **[Agent reward](../glossary.md#agent-reward)**: the leader is also paid what its policy earns in the world, with a weight of 1 − α.
+# - **[Random noise](../glossary.md#random-noise)**: the model must also fit the data of random policies, with a weight of 1 − α.
 
 # %%
 metrics = {"MAL": final}

@@ -1,15 +1,15 @@
 # %% [markdown]
 # # Write a formulation and a scheme
 #
-# Two parts of your own, in one notebook. A *formulation* says what the two players want; ours lets the model dream a little
-# (*optimism*). A *scheme* says how the follower comes to answer; ours lets the policy begin careless and become careful
-# (*cooling*). Then both play on 64 seeds beside plain MAL:
+# Two parts of your own, in one notebook. A *[formulation](../glossary.md#formulation)* says what the two players want; ours lets the model dream a little
+# (*optimism*). A *[scheme](../glossary.md#scheme)* says how the follower comes to answer; ours lets the policy begin careless and become careful
+# (*cooling*). Then both play on 64 seeds beside plain [MAL](../glossary.md#mal):
 #
 # - Optimism does not keep MAL from fooling itself: 81 to 84 % of the seeds are fooled with it, 83 % without. Its opposite,
 #   pessimism, fools all of them.
 # - Cooling does. From a temperature of 10 on, 0 of 64 seeds are fooled.
 #
-# In MAL the [model leads and the policy follows](../idea.md). *Fooled* means that the final policy misses more than 5 % of what
+# In MAL the [model leads and the policy follows](../idea.md). *[Fooled](../glossary.md#fooled)* means that the final policy misses more than 5 % of what
 # there is to gain in the true world, although its model is right about everything that it sees.
 
 # %% tags=["parameters"]
@@ -92,7 +92,7 @@ print(pl.DataFrame([mal]))
 # | `random_fit` | minus its loss on the data of random policies |
 #
 # Plain MAL's model wants `fit` alone. Ours also wants the return that it promises. Its weight is a knob of our own, a field of a
-# frozen dataclass. A field that is a `float` is *traced*: it may be changed, mapped over and swept without compiling again.
+# frozen dataclass. A field that is a `float` is *[traced](../glossary.md#traced)*: it may be changed, mapped over and swept without compiling again.
 
 
 # %%
@@ -342,8 +342,10 @@ _ = right.legend()
 # flags, in sweeps, tables and reports:
 #
 # ```text
-# sbmrl train mal --plugin mine.py --scheme cooling --learner gradient --start 30 --loss kl
-# sbmrl sweep optimistic_mal --plugin mine.py --scheme cooling --learner gradient --grid optimism=-0.01,0,0.01 --num-seeds 64
+# sbmrl train mal --plugin mine.py --scheme cooling --learner gradient \
+#     --start 30 --loss kl
+# sbmrl sweep optimistic_mal --plugin mine.py --scheme cooling --learner gradient \
+#     --grid optimism=-0.01,0,0.01 --num-seeds 64
 # ```
 #
 # A part for others should have two more things:

@@ -2,9 +2,9 @@
 # # Your own MDP in ten minutes
 #
 # Five entries make a world: transitions, rewards, start, end and horizon. On this page you write one down, draw it,
-# solve it exactly and let two formulations learn in it. Where the policy leads (PAL), every run finds the best policy
-# that it can; where the model leads (MAL), about 3 of 4 runs are [fooled](../glossary.md#fooled): they miss more than
-# 5 % of what there is to gain. The certificate of a run then tells what went wrong: the planning, the fit, or where
+# solve it exactly and let two formulations learn in it. Where the policy leads ([PAL](../glossary.md#pal)), every run finds the best policy
+# that it can; where the model leads ([MAL](../glossary.md#mal)), about 3 of 4 runs are [fooled](../glossary.md#fooled): they miss more than
+# 5 % of what there is to gain. The [certificate](../glossary.md#certificate) of a run then tells what went wrong: the planning, the fit, or where
 # the model was never asked.
 #
 # The page takes about half a minute on two cores. These are its sizes:
@@ -169,7 +169,7 @@ for name, chosen in (("run until it breaks", breaks), ("the others", ~breaks)):
 # %% [markdown]
 # ## Read the certificate
 #
-# Theorem 1 bounds what a run misses, its regret, by three things: the policy does not plan well in its model (ε_π),
+# [Theorem 1](../theory.md) bounds what a run misses, its regret, by three things: the policy does not plan well in its model (ε_π),
 # the model is wrong where the policy goes (ε_M, in nats), or the best policy does something else in the model than in
 # the world (a distance between 0 and 1). Theorem 2, meant for PAL, has no distance, but a loss that must also be small
 # where the best policy without a clock goes. Every run carries both among its metrics. Medians; the last two columns

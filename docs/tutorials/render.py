@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 import jupytext
+import matplotlib.pyplot as plt
 from nbclient import NotebookClient
 from nbconvert.exporters import MarkdownExporter
 from nbconvert.preprocessors import TagRemovePreprocessor
@@ -46,10 +47,11 @@ def render(name: str) -> None:
         _, cell, number = Path(called).stem.split("_")  # output_CELL_NUMBER
         path = figures / f"{name}_{cell}_{number}.png"
         path.write_bytes(content)
-        text = text.replace(
-            f"![png]({called})",
-            f"![{notebook.cells[int(cell)].metadata['alt']}](figures/{path.name})",
-        )
+        shown = f"![{notebook.cells[int(cell)].metadata['alt']}](figures/{path.name})"
+        if plt.imread(path).shape[1] > 1000:
+            # Unreadable at the width of a telephone: there it is scrolled.
+            shown = f"[{shown}](figures/{path.name}){{ .wide }}"
+        text = text.replace(f"![png]({called})", shown)
     parts = re.split(r"(```python\n.*?```)", text, flags=re.DOTALL)
     tidy = (
         part if number % 2 else re.sub(r"\n(\s*\n)+", "\n\n", part)

@@ -1,8 +1,8 @@
 # %% [markdown]
 # # A thousand seeds and a sweep
 #
-# With the exact scheme a seed costs a few milliseconds, so there is no reason to stop at five. This page runs MAL and
-# its repair by random noise with 1,000 seeds each, the repair at six values of its α, stops in the middle, goes on,
+# With the exact [scheme](../glossary.md#scheme) a seed costs a few milliseconds, so there is no reason to stop at five. This page runs [MAL](../glossary.md#mal) and
+# its repair by [random noise](../glossary.md#random-noise) with 1,000 seeds each, the repair at six values of its α, stops in the middle, goes on,
 # and then reads what came out: **the share of fooled runs rises from none at α = 0.1 to 67 % at α = 0.9, and MAL
 # itself is at 78 %**. It also shows what such numbers do not say.
 #
@@ -112,7 +112,7 @@ points = {  # α is stored as float32
 # - **Fooled**: a share, with the exact interval of Clopper and Pearson. It is never narrower than it claims, also
 #   where none is fooled.
 # - **Mean**: with a bootstrap interval. It is what you would get on average, and may be what no run gets.
-# - **IQM**, the interquartile mean: of the middle half of the runs. It is not moved by a few strange seeds, and it
+# - **[IQM](../glossary.md#iqm)**, the interquartile mean: of the middle half of the runs. It is not moved by a few strange seeds, and it
 #   does not see them: anything that happens to less than a quarter of the runs on one side is invisible to it.
 
 
