@@ -213,10 +213,14 @@ class Engine:
         self._compiled: dict[str, Any] = {}
 
     def _compile(self, parts: Sequence[_Part]) -> None:
+        for part in self._made(parts):
+            self._told(part)
+
+    def _made(self, parts: Sequence[_Part]) -> list[Compiled]:
         """Each part is compiled in a thread while the next is traced: XLA uses one core for much of what it does."""
-        missing = [part for part in parts if part.name not in self._compiled]
+        missing, made = [part for part in parts if part.name not in self._compiled], []
         if not missing:
-            return
+            return made
         # Several processes on GPUs compile in the same order.
         with ThreadPoolExecutor(len(missing) if jax.process_count() == 1 else 1) as pool:
             compiling: list[tuple[str, float, Any, Future[Any]]] = []
@@ -228,7 +232,8 @@ class Engine:
             for name, seconds, jaxpr, future in compiling:
                 start = time.perf_counter()
                 self._compiled[name] = future.result()
-                self._told(Compiled(name, seconds, time.perf_counter() - start, jaxpr, self._compiled[name]))
+                made.append(Compiled(name, seconds, time.perf_counter() - start, jaxpr, self._compiled[name]))
+        return made
 
     def _spread(self, values: np.ndarray) -> jax.Array:
         """`[W]` values, each device holding its share."""
@@ -279,23 +284,46 @@ class Engine:
     ) -> Cell:
         """Train the runs, from the start or from where they were saved; `after_record` is told of every record."""
         arguments, count = self._arguments(runs), len(runs)
-        parts = self._parts(arguments)
-        self._compile([part for part in parts if part.name != _FINISH and (part.name != _INIT or saved is None)])
+        parts = {part.name: part for part in self._parts(arguments)}
+        left = self._stages_left(0 if saved is None else saved.num_done)
+        first = [*left[:1], *([_INIT] if saved is None else [])]
+        later = [*left[1:], _FINISH]
+        if jax.process_count() > 1:  # nothing beside what several processes do together
+            first, later = [*first, *later], []
+        self._compile([parts[name] for name in first])
         if saved is None:
             saved = Saved(0, self._compiled[_INIT](*arguments), [])
         num_done, state, curves = saved.num_done, saved.state, list(saved.curves)
-        first = 0
-        for stage in self.program.stages:
-            for index in range(max(num_done - first, 0), stage.num_records):
-                state, metrics = self._compiled[stage.name](*arguments, state, np.int32(index))
-                kept = {name: value[:count] for name, value in gather(metrics).items()}
-                steps = (index + 1) * stage.steps_per_record
-                curves.append(Progress(stage.name, index + 1, stage.num_records, steps, kept))
-                after_record(Saved(first + index + 1, state, curves))
-            first += stage.num_records
-        self._compile([part for part in parts if part.name == _FINISH])  # as late, for the sake of the first record
+        with ThreadPoolExecutor(1) as pool:  # what is needed later is compiled while the first stage runs
+            others = pool.submit(self._made, [parts[name] for name in later])
+            start = 0
+            for stage in self.program.stages:
+                if stage.name in later:
+                    self._wait(others)
+                for index in range(max(num_done - start, 0), stage.num_records):
+                    state, metrics = self._compiled[stage.name](*arguments, state, np.int32(index))
+                    kept = {name: value[:count] for name, value in gather(metrics).items()}
+                    steps = (index + 1) * stage.steps_per_record
+                    curves.append(Progress(stage.name, index + 1, stage.num_records, steps, kept))
+                    after_record(Saved(start + index + 1, state, curves))
+                start += stage.num_records
+            self._wait(others)
         metrics, profile = jax.tree.map(lambda x: x[:count], gather(self._compiled[_FINISH](*arguments, state)))
         return Cell(metrics, profile, state, curves)
+
+    def _wait(self, others: Future[list[Compiled]]) -> None:
+        """Until the others are compiled; of their seconds only those count in which nothing else was done."""
+        start = time.perf_counter()
+        made = others.result()
+        waited = time.perf_counter() - start
+        while made:
+            self._told(made.pop(0)._replace(trace=0.0, compile=waited))
+            waited = 0.0
+
+    def _stages_left(self, num_done: int) -> list[str]:
+        """Names of the stages that have records to go."""
+        ends = np.cumsum([stage.num_records for stage in self.program.stages])
+        return [stage.name for stage, end in zip(self.program.stages, ends, strict=True) if end > num_done]
 
     @property
     def num_records(self) -> int:
@@ -307,11 +335,20 @@ class Engine:
         return abstract_states(self._like, self.width, over_devices(self.mesh))
 
 
-def engine_for(runs: Runs, make_engine: Callable[[int], Engine]) -> tuple[Room, Engine]:
-    """How many runs fit side by side and how many pay, and an engine of the lesser width."""
+def engine_for(
+    runs: Runs, make_engine: Callable[[int], Engine], known: Callable[[int, Callable[[], int]], int] | None = None
+) -> tuple[Room, Engine]:
+    """How many runs fit side by side and how many pay, and an engine of the lesser width.
+
+    `known` gets a width and how its bytes are measured, and may know them without.
+    """
     guess = first_guess(len(runs))
     engine = make_engine(guess)
-    found = room(len(runs), engine.bytes_needed(part(runs, 0, guess)) / guess, free_bytes())
+
+    def measure() -> int:
+        return engine.bytes_needed(part(runs, 0, guess))
+
+    found = room(len(runs), (measure() if known is None else known(guess, measure)) / guess, free_bytes())
     agreed = Room(smallest(found.fit), smallest(found.pay))
     return agreed, engine if min(agreed) == guess else make_engine(min(agreed))
 

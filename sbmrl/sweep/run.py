@@ -18,6 +18,7 @@ from sbmrl.sweep import checkpoint, store
 from sbmrl.sweep.execute import Cell, Compiled, Engine, Progress, Runs, Saved, all_runs, engine_for, part
 from sbmrl.sweep.files import create_directory, locked, log_start, write_parquet
 from sbmrl.sweep.memory import is_out_of_memory
+from sbmrl.sweep.needs import key_of, remembered
 from sbmrl.sweep.plan import CellPlan, Plan, difference, read_plan
 from sbmrl.sweep.processes import any_of, is_first, on_first, tell
 
@@ -180,7 +181,9 @@ def run_cell(
             on_first(lambda done=start: listener.chunk(done))
             continue
         if engine is None:
-            width, engine = (width, make_engine(width)) if width else _choose_width(runs, cell, make_engine, listener)
+            width, engine = (
+                (width, make_engine(width)) if width else _choose_width(runs, cell, world, make_engine, listener)
+            )
             on_first(lambda width=width: store.write_width(directory, width))
         behind = tell(store.next_chunk(directory, start, len(runs)) if is_first() else 0)
         chunk = _Chunk(start, part(runs, start, min(width, behind - start)), directory, checkpoint_seconds)
@@ -199,10 +202,14 @@ def run_cell(
 
 
 def _choose_width(
-    runs: Runs, cell: CellPlan, make_engine: Callable[[int], Engine], listener: Listener
+    runs: Runs, cell: CellPlan, world: World, make_engine: Callable[[int], Engine], listener: Listener
 ) -> tuple[int, Engine]:
     """As many runs side by side as the memory allows and as pay, and their engine."""
-    (fit, pay), engine = engine_for(runs, make_engine)
+
+    def known(width: int, measure: Callable[[], int]) -> int:
+        return remembered(key_of(cell.experiment, world, width, tuple(runs.hyper)), measure)
+
+    (fit, pay), engine = engine_for(runs, make_engine, known)
     if fit < pay:
         _warn(listener, f"{cell.name}: {fit:,} of {len(runs):,} runs side by side, as the memory allows")
     return min(fit, pay), engine

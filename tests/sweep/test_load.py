@@ -53,7 +53,7 @@ def test_one_compile_for_each_static_configuration(swept):
     """Four points in three chunks, then two points in two: values of an axis and a shorter last chunk cost none."""
     _, notes = swept
     assert notes.chunks == [5, 10, 12, 5, 6]
-    assert notes.compiled_parts == ["play", "init", "finish", "pretrain", "play", "init", "finish"]
+    assert notes.compiled_parts == ["play", "init", "finish", "pretrain", "init", "play", "finish"]
 
 
 def test_frames(swept):
