@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import jaxpr_as_fun
 
 from sbmrl.core import threefry
 from sbmrl.core.devices import CPU_OPTIONS, CPU_OPTIONS_TINY_SUMS, over_devices
@@ -207,7 +208,8 @@ class Engine:
         self._told = compiled
         self._root = np.int32(root_seed)
         self._fixed = traced_values(experiment)
-        self._like = jax.eval_shape(program.init, jax.random.key(0), self._fixed)
+        trace = jax.make_jaxpr(program.init, return_shape=True)  # once, for the shapes and for what is compiled
+        self._begin, self._like = trace(jax.random.key(0), self._fixed)
         self._layout = lay_out(width, bytes_of_arrays(jax.eval_shape(pack, self._like)))
         self.mesh, self.width = self._layout.mesh, self._layout.width
         self._compiled: dict[str, Any] = {}
@@ -251,7 +253,8 @@ class Engine:
         state = self.abstract_state()
 
         def init(root: jax.Array, seed: jax.Array, fixed: Hyper, own: Hyper) -> Any:
-            return pack(self.program.init(seed_key(root, seed), {**fixed, **own}))
+            begun = jaxpr_as_fun(self._begin)(*jax.tree.leaves((seed_key(root, seed), {**fixed, **own})))
+            return pack(jax.tree.unflatten(jax.tree.structure(self._like), begun))
 
         def of_stage(stage: StageProgram) -> _Part:
             def record(root: jax.Array, seed: jax.Array, fixed: Hyper, own: Hyper, packed: Any, index: jax.Array):
