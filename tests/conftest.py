@@ -20,8 +20,10 @@ os.environ["WANDB_MODE"] = "offline"
 import dataclasses
 from typing import NamedTuple
 
+import jax
 import pytest
 from hypothesis import settings
+from jax.experimental.compilation_cache import compilation_cache
 
 from sbmrl.cli import main
 from sbmrl.core.experiment import Experiment
@@ -94,3 +96,11 @@ def corridor_run(tmp_path_factory):
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         main(["train", *words, "--no-report", "--out", str(out)])
     return KeptRun(out, printed.getvalue())
+
+
+@pytest.fixture
+def own_cache():
+    """For a command that does without the compilation cache while its process lives: the tests behind it do not."""
+    yield
+    jax.config.update("jax_enable_compilation_cache", True)
+    compilation_cache.reset_cache()

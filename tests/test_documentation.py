@@ -54,6 +54,7 @@ _SMALL = {
 _EPISODES = {"num_initial_episodes": 1, "num_new_episodes": 1, "num_test_episodes": 4, "buffer_size": 2100}
 _MOST_CELLS = 2
 _MOST_VALUES = 2  # of an axis
+_IN_TEST_README = ("README.md", "docs/how_to/notebooks.md")  # whose programs are run, and what they give is looked at
 # The README's two commands and those of CONTRIBUTING.md are what CI itself calls.
 _RUN_BY_CI = ("python3 -m venv", ".venv/bin/", ".ci/run", "'PATH=")
 
@@ -179,7 +180,7 @@ def test_the_commands_of_a_page_run(page, place, small, forgetful, capsys):  # n
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("page", pages_with("python"), ids=name_of)
+@pytest.mark.parametrize("page", [p for p in pages_with("python") if name_of(p) not in _IN_TEST_README], ids=name_of)
 def test_the_programs_of_a_page_run(page, place, small, forgetful):  # noqa: F811
     names = {}
     for block in blocks(page):

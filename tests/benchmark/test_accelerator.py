@@ -12,7 +12,6 @@ import numpy as np
 import polars as pl
 import pytest
 from conftest import tiny_experiment
-from jax.experimental.compilation_cache import compilation_cache
 
 from sbmrl.benchmark import accelerator, agreement, ceilings
 from sbmrl.benchmark.accelerator import Task, measure_accelerator, told_of
@@ -188,13 +187,6 @@ def test_the_training_on_cpu_is_that_of_this_process(tmp_path):
     (tmp_path / "full" / "file").touch()
     with accelerator._trained_on_cpu(plan, tmp_path / "full") as wait, pytest.raises(RuntimeError, match="full"):
         wait()
-
-
-@pytest.fixture
-def own_cache():
-    yield
-    jax.config.update("jax_enable_compilation_cache", True)
-    compilation_cache.reset_cache()
 
 
 def test_the_command(tmp_path, monkeypatch, capsys, own_cache):

@@ -2,10 +2,8 @@
 
 import json
 
-import jax
 import pytest
 from conftest import tiny_experiment
-from jax.experimental.compilation_cache import compilation_cache
 
 from sbmrl.benchmark import ceilings
 from sbmrl.benchmark.counts import Work
@@ -27,14 +25,6 @@ def small_ceilings(monkeypatch):
     """Arrays of a megabyte: what is measured with them says little of the machine, and takes no time."""
     monkeypatch.setattr(ceilings, "_SIDE", {"cpu": 512})
     monkeypatch.setattr(ceilings, "_NUMBERS", {"cpu": 2**18})
-
-
-@pytest.fixture
-def own_cache():
-    """The command does without the compilation cache, for as long as its process lives: the tests behind it do not."""
-    yield
-    jax.config.update("jax_enable_compilation_cache", True)
-    compilation_cache.reset_cache()
 
 
 @pytest.fixture(autouse=True, scope="module")

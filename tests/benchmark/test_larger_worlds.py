@@ -5,7 +5,6 @@ import json
 import jax
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 from test_phases import products_in
 
 from sbmrl.benchmark import ceilings, worlds
@@ -27,13 +26,6 @@ def test_an_update_has_about_the_products_that_are_counted(formulation, least, m
     state = jax.eval_shape(make_solver(experiment, world).algorithm.init, jax.random.key(0))
     counted = products_in(jax.make_jaxpr(lambda key, state: stage.step(key, state))(jax.random.key(0), state).jaxpr)
     assert least <= counted / worlds.products(16, 4, 50) <= most
-
-
-@pytest.fixture
-def own_cache():
-    yield
-    jax.config.update("jax_enable_compilation_cache", True)
-    compilation_cache.reset_cache()
 
 
 def test_the_command(tmp_path, monkeypatch, capsys, own_cache):
