@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from sbmrl.learners.natural_policy_gradient import NaturalPolicyGradientOptions
     from sbmrl.learners.policy_gradient import PolicyGradientOptions
     from sbmrl.learners.ppo import PPOOptions
+    from sbmrl.report.page import write_report
     from sbmrl.schemes.contextual import ContextualOptions
     from sbmrl.schemes.exact import ExactOptions
     from sbmrl.schemes.implicit import ImplicitOptions
@@ -78,6 +79,7 @@ _HOMES = {
     "learners.natural_policy_gradient": ("NaturalPolicyGradientOptions",),
     "learners.policy_gradient": ("PolicyGradientOptions",),
     "learners.ppo": ("PPOOptions",),
+    "report.page": ("write_report",),
     "schemes.contextual": ("ContextualOptions",),
     "schemes.exact": ("ExactOptions",),
     "schemes.implicit": ("ImplicitOptions",),
@@ -143,6 +145,7 @@ __all__ = [
     "random_mdp",
     "register",
     "run_plan",
+    "write_report",
 ]
 __version__ = VERSION
 
