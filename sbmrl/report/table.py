@@ -172,7 +172,7 @@ def caption(rows: Sequence[Row]) -> str:
     return (
         f"World {of_all('env')}, {told}scheme {of_all('scheme')}, leader by {of_all('learner')}; "
         f"{known}. Exact return: {returns}. "
-        f"Fooled: regret above 5 % of (optimal − baseline), the baseline is {baseline}{earned and f' ({earned})'}. "
+        f"Fooled: regret above 5 % of (optimal − baseline), the baseline{earned and f' of {earned}'} is {baseline}. "
         f"Follower best-responds: {responds}."
     )
 

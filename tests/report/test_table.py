@@ -81,7 +81,7 @@ def test_diverged_seeds_are_counted_and_left_out():
 def test_the_caption_gives_the_scale_of_regret_where_all_rows_share_it():
     rows = [make_row(TABULAR, results([36.45, 0.99], uniform_return=[1.69] * 2), seconds=1.0)]
     assert "the optimum is 36.45" in to_markdown(rows)
-    assert "the baseline is the uniform policy (1.69)." in to_markdown(rows)
+    assert "the baseline of 1.69 is the uniform policy." in to_markdown(rows)
     rows.append(make_row(TABULAR, results([36.45, 0.99], uniform_return=[2.0] * 2, env=["own"] * 2), seconds=1.0))
     assert "the baseline is the uniform policy." in to_markdown(rows)
 
