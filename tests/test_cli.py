@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -268,6 +269,16 @@ def test_help_is_quick_and_names_every_hyper_parameter(capsys):
     printed = capsys.readouterr().out
     assert "--follower.hidden" in printed
     assert "--alpha" not in printed
+
+
+@pytest.mark.parametrize(
+    ("env", "told"),
+    [("simple_mdp_2", "uniform (usual), random, truth."), ("lqr_scalar", "weak (usual), random, truth.")],
+)
+def test_help_names_how_a_table_starts_in_worlds_of_this_kind(capsys, env, told):
+    with pytest.raises(SystemExit, match="0"):
+        main(["train", "mal", "--scheme", "exact", "--env", env, "--help"])
+    assert f"How a table starts: {told}" in re.sub(r"[\s│]+", " ", capsys.readouterr().out)
 
 
 def test_help_names_every_command_and_its_examples_can_be_typed():

@@ -160,7 +160,10 @@ def _command(
     answer = getattr(experiment.scheme, "follower", None)  # told as a group of its own, where there is one
     own = _shown(experiment.scheme, hidden, "", {} if answer is None else {"follower": Annotated[(Any, *_HIDDEN)]})
     groups["scheme"] = Annotated[own, open_group, _told(scheme.name, scheme.summary)]
-    groups["leader"] = Annotated[_shown(experiment.leader, hidden, "leader."), _told(leader.name, leader.summary)]
+    groups["leader"] = Annotated[
+        _shown(experiment.leader, hidden, "leader.", _starts(experiment.leader, composition)),
+        _told(leader.name, leader.summary),
+    ]
     fields: list[tuple[str, Any, Any]] = [
         ("choices", Annotated[Choices, flat], choices),
         ("experiment", Annotated[_subclass(Experiment, groups), flat], None),
@@ -168,7 +171,8 @@ def _command(
     ]
     if answer is not None:
         by = follower or scheme
-        kind = Annotated[_shown(answer, hidden, "follower."), _told(by.name, by.summary)]
+        group = _shown(answer, hidden, "follower.", _starts(answer, composition))
+        kind = Annotated[group, _told(by.name, by.summary)]
         fields.insert(2, ("follower", kind, answer))
     command = dataclasses.make_dataclass("Command", [(name, kind) for name, kind, _ in fields], frozen=True)
     command.__doc__ = told
@@ -184,12 +188,19 @@ def _told(name: str, summary: str) -> Any:
 
 
 def _shown(options: Any, hidden: Collection[str], prefix: str = "", changed: dict[str, Any] | None = None) -> type:
-    """The class of options without the fields that have no meaning in the run."""
+    """The class of options, some of its fields `changed`, without those that have no meaning in the run."""
     kind = type(options)
     names = [field.name for field in dataclasses.fields(options) if prefix + field.name in hidden]
     return _subclass(
-        kind, {name: Annotated[hints_of(kind)[name], tyro.conf.Suppress] for name in names} | (changed or {})
+        kind, (changed or {}) | {name: Annotated[hints_of(kind)[name], tyro.conf.Suppress] for name in names}
     )
+
+
+def _starts(options: Any, composition: Composition) -> dict[str, Any]:
+    """The field that says how a table starts, told with the names that the kind of game has for it."""
+    usual, *others = composition.kind.starts
+    told = tyro.conf.arg(help=f"How a table starts: {', '.join((f'{usual} (usual)', *others))}.")
+    return {"initial": Annotated[str, told]} if hasattr(options, "initial") else {}
 
 
 def _subclass(kind: type, annotations: Mapping[str, Any]) -> type:

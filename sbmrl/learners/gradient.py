@@ -36,8 +36,7 @@ class GradientOptions:
     hidden: tuple[int, ...] = (64, 64)
     """Widths of a network's hidden layers (tanh)."""
     initial: str = USUAL
-    """How a table starts, the usual way first: in finite MDPs and matrix games uniform, random, truth; in
-    linear-quadratic worlds weak, random, truth; as a family of physics random, truth."""
+    """How a table starts: the kind of game's usual way, or by name another that it has, as uniform, random, truth."""
     learning_rate: float = 0.1
     """Step size of the optimizer."""
 

@@ -4,6 +4,7 @@ How many runs go side by side depends on it, and only a compiled program can tel
 its first stage is compiled, instead of all of its parts.
 """
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable
@@ -33,7 +34,7 @@ def key_of(experiment: Experiment, world: World, width: int, axes: tuple[str, ..
     facts = (
         (experiment, plugins_of(experiment), jax.tree.structure(world), width, axes),
         [(np.shape(array), np.asarray(array).tobytes()) for array in arrays],
-        (device.platform, device.device_kind, jax.device_count(), jax.process_count()),
+        (device.platform, device.device_kind, jax.device_count()),
         (VERSION, version("jax"), version("jaxlib"), os.environ.get("XLA_FLAGS", "")),
         (jax.config.jax_enable_x64, jax.config.jax_default_matmul_precision, _source()),
     )
@@ -49,17 +50,19 @@ def _source() -> str:
 
 
 def remembered(key: str, measure: Callable[[], int]) -> int:
-    """The bytes kept under `key`; measured, and kept where there is a compilation cache, if there are none."""
+    """The bytes kept under `key`; measured, and kept where there is a compilation cache, if there are none.
+
+    Several processes always measure: they compile the same things in the same order, whatever each remembers.
+    """
     cache = jax.config.jax_compilation_cache_dir
-    path = Path(cache) / _DIRECTORY / key if cache else None
+    if not cache or jax.process_count() > 1:
+        return measure()
+    path = Path(cache) / _DIRECTORY / key
     try:
-        return int(path.read_text(encoding="utf-8")) if path else measure()
-    except (OSError, ValueError):  # never measured, or half of a file
+        return int(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # never measured, or damaged
         needed = measure()
-    assert path is not None
-    try:
+    with contextlib.suppress(OSError):  # a cache that cannot be written is worth no failure
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, f"{needed}\n")
-    except OSError:  # a cache that cannot be written is worth no failure
-        pass
     return needed

@@ -181,9 +181,7 @@ def run_cell(
             on_first(lambda done=start: listener.chunk(done))
             continue
         if engine is None:
-            width, engine = (
-                (width, make_engine(width)) if width else _choose_width(runs, cell, world, make_engine, listener)
-            )
+            width, engine = _first_engine(width, runs, cell, world, make_engine, listener)
             on_first(lambda width=width: store.write_width(directory, width))
         behind = tell(store.next_chunk(directory, start, len(runs)) if is_first() else 0)
         chunk = _Chunk(start, part(runs, start, min(width, behind - start)), directory, checkpoint_seconds)
@@ -201,10 +199,12 @@ def run_cell(
     on_first(end)
 
 
-def _choose_width(
-    runs: Runs, cell: CellPlan, world: World, make_engine: Callable[[int], Engine], listener: Listener
+def _first_engine(
+    width: int, runs: Runs, cell: CellPlan, world: World, make_engine: Callable[[int], Engine], listener: Listener
 ) -> tuple[int, Engine]:
-    """As many runs side by side as the memory allows and as pay, and their engine."""
+    """`width` runs side by side, or if 0 as many as the memory allows and as pay, and their engine."""
+    if width:
+        return width, make_engine(width)
 
     def known(width: int, measure: Callable[[], int]) -> int:
         return remembered(key_of(cell.experiment, world, width, tuple(runs.hyper)), measure)

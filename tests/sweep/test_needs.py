@@ -47,6 +47,12 @@ def test_without_a_cache_or_with_one_that_cannot_be_written_it_is_measured(cache
     assert [remembered("key", lambda: 5), remembered("key", lambda: 6)] == [5, 6]
 
 
+def test_several_processes_measure_whatever_one_of_them_remembers(cache, monkeypatch):
+    assert remembered("key", lambda: 5) == 5
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    assert remembered("key", lambda: 6) == 6
+
+
 def test_whatever_the_needs_depend_on_changes_the_key(monkeypatch, tmp_path):
     def key(experiment=EXPERIMENT, world=WORLD, width=8, axes=()):
         return key_of(experiment, world, width, axes)
