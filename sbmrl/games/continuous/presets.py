@@ -25,6 +25,7 @@ _NUM_ITERATIONS = 12
 
 # The critic is fitted twice over in small minibatches. With one pass in large ones policies relapse, and more so with
 # the paper's δ = .05 (docs/results/pendulum.md).
+_MINIBATCH = 100
 _POLICY = NaturalPolicyGradientOptions(
     num_environments=100,
     actor_hidden=(32, 32),
@@ -33,7 +34,7 @@ _POLICY = NaturalPolicyGradientOptions(
     initial_log_standard_deviation=-0.3,
     min_log_standard_deviation=-2.0,
     step_size=0.02,
-    value_minibatch_size=100,
+    value_minibatch_size=_MINIBATCH,
     value_epochs=2,
 )
 _MODEL = EnsembleOptions(
@@ -66,7 +67,23 @@ class _Sizes(NamedTuple):
 def _small(choice: Choice) -> Experiment:
     """Twelve iterations: five real episodes to begin with, two more in each, imagined ones as long as real ones."""
     repeats = 10 if choice.row.leader == "policy" else 20
-    return _practical_game(choice, _Sizes(_NUM_ITERATIONS, repeats, _POLICY, _MODEL, {"buffer_size": 6000}))
+    policy = _of_equal_batches(outline_of(choice.kind, choice.env).horizon)
+    return _practical_game(choice, _Sizes(_NUM_ITERATIONS, repeats, policy, _MODEL, {"buffer_size": 6000}))
+
+
+_BATCH = 20_000  # imagined steps behind a step of the policy, where 20 to 100 episodes have as many
+
+
+def _of_equal_batches(horizon: int) -> NaturalPolicyGradientOptions:
+    """The small policy with fewer episodes at a time where they are long, so that a world costs what another does."""
+    num = min(max(_BATCH // horizon, 20), _POLICY.num_environments)
+    return dataclasses.replace(_POLICY, num_environments=num, value_minibatch_size=minibatch_of(num, horizon))
+
+
+def minibatch_of(num_environments: int, num_steps: int) -> int:
+    """Samples behind a step of the critic: whole time steps, up to 100 samples if there are no more environments."""
+    times = max(times for times in range(1, max(1, _MINIBATCH // num_environments) + 1) if num_steps % times == 0)
+    return times * num_environments
 
 
 # Rajeswaran et al.'s configurations for PAL and MAL on the hopper, and for PAL on the point mass, as their released

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from sbmrl.core.experiment import Experiment
 from sbmrl.core.parts import ProgrammeCell
 from sbmrl.games.continuous.options import TruthOptions
-from sbmrl.games.continuous.presets import ENV
+from sbmrl.games.continuous.presets import ENV, minibatch_of
 from sbmrl.learners.natural_policy_gradient import NaturalPolicyGradientOptions
 from sbmrl.learners.ppo import PPOOptions
 from sbmrl.schemes.exact import ExactOptions
@@ -18,7 +18,7 @@ Recipe = Callable[..., Experiment]  # (formulation, scheme, learner) -> experime
 # Weights of the reward: larger ones than 1e-5 outweigh the loss of a fitted model on Pendulum.
 _ALPHAS = {"a reward of weight 1e-6 in the model": 1 - 1e-6, "a reward of weight 1e-5 in the model": 1 - 1e-5}
 _NUM_REAL_STEPS = 400_000
-_REAL_ENVIRONMENTS = 20  # those of a model are five times as many: there they cost nothing
+_REAL_ENVIRONMENTS = 20  # those of a model are up to five times as many: there they cost nothing
 
 
 def cells(recipe: Recipe, env: str | None = None) -> Sequence[ProgrammeCell]:
@@ -68,14 +68,13 @@ def _in_the_world(pal: Experiment, leader: PPOOptions | NaturalPolicyGradientOpt
 
 
 def _natural(policy: NaturalPolicyGradientOptions) -> NaturalPolicyGradientOptions:
-    """The critic's minibatches are whole time steps, as many as come nearest to those of the model's episodes."""
-    times = max(number for number in range(1, 6) if policy.num_steps % number == 0)
+    """Few episodes at a time."""
     return dataclasses.replace(
         policy,
         num_environments=_REAL_ENVIRONMENTS,
         num_repeats=1,
         total_steps=_NUM_REAL_STEPS,
-        value_minibatch_size=times * _REAL_ENVIRONMENTS,
+        value_minibatch_size=minibatch_of(_REAL_ENVIRONMENTS, policy.num_steps),
     )
 
 

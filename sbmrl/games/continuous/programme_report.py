@@ -1,5 +1,6 @@
 """What `sbmrl reproduce continuous` adds to the report of any run: returns against real samples, and a line a cell."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -56,28 +57,29 @@ def to_markdown(rows: Sequence[Mapping[str, Any]]) -> str:
     """The table, with what the reader needs to know."""
     heads = ["formulation", "with", "real steps to the goal", "return at the end [95 %]", "worst seed late"]
     heads += ["relapsed", "own loss", "wide loss", "model − world", "fooled"]
+    goal, seeds = rows[0]["goal"], max(row["num_seeds"] for row in rows)
+    places = max(0, 2 - math.floor(math.log10(abs(goal)))) if goal else 2  # three digits of what is aimed at
     lines = [
         [
             row["formulation"],
             row["changed"] or "–",
             "not reached" if row["steps_to_goal"] is None else f"{row['steps_to_goal']:,.0f}",
-            with_interval(row["final_return"], "{:.0f}"),
-            f"{row['worst_late']:.0f}",
+            with_interval(row["final_return"], f"{{:.{places}f}}"),
+            f"{row['worst_late']:.{places}f}",
             f"{row['share_relapsed']:.0%}",
             f"{row['own_loss']:.1e}",
             f"{row['wide_loss']:.1e}",
-            f"{row['model_gap']:.1f}",
+            f"{row['model_gap']:.{places}f}",
             f"{row['num_fooled']}",
         ]
         for row in rows
     ]
-    goal, seeds = rows[0]["goal"], max(row["num_seeds"] for row in rows)
     told = (
-        f"{seeds} seeds a line. Goal: {goal:.0f}, 95 % of the way from the uniform policy to the optimum, as reached "
-        "first by the mean over the seeds. Late: the second half of the iterations. Relapsed: the share of seeds and "
-        "late iterations below 80 % of that way. Own loss: of the model on the newest transitions, wide loss: on those "
-        "of random actions, both of normalised differences, medians. Model − world: return in the model minus return "
-        "in the world, median."
+        f"{seeds} seeds a line. Goal: {goal:.{places}f}, 95 % of the way from the uniform policy to the optimum, as "
+        "reached first by the mean over the seeds. Late: the second half of the iterations. Relapsed: the share of "
+        "seeds and late iterations below 80 % of that way. Own loss: of the model on the newest transitions, wide "
+        "loss: on those of random actions, both of normalised differences, medians. Model − world: return in the "
+        "model minus return in the world, median."
     )
     return f"{markdown_table(heads, lines)}\n\n{told}\n"
 
