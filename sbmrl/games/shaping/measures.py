@@ -39,25 +39,6 @@ def make_measures(
     def regret(profile: Profile) -> jax.Array:
         return best_return(world, agent_reward(world, profile[leader])) - value(profile, follower)
 
-    def sampled(key: jax.Array, evaluated: Profile, num_episodes: int) -> jax.Array:
-        """`[N]`: the designer's returns in N episodes."""
-        agent = seats[follower]
-
-        def step(carry, key: jax.Array):
-            state, alive, total = carry
-            key_action, key_step = jax.random.split(key)
-            action = sample_row(key_action, evaluated[follower][agent.observed(state)])
-            state, earned, ended, _ = agent.step(key_step, state, action)
-            paid = sum((weight * earned[name] for name, weight in wants[leader].items()), jnp.zeros(()))
-            return (state, alive & ~ended, total + jnp.where(alive, paid, 0.0)), None
-
-        def episode(key: jax.Array) -> jax.Array:
-            key_reset, key_steps = jax.random.split(key)
-            start = (agent.reset(key_reset, evaluated[leader], ()), jnp.array(True), jnp.zeros(()))
-            return jax.lax.scan(step, start, jax.random.split(key_steps, world.horizon))[0][2]
-
-        return jax.vmap(episode)(jax.random.split(key, num_episodes))
-
     def more(evaluated: Profile) -> Metrics:
         told = {"target_return": payoffs["target"].exact(evaluated), "penalties": jnp.sum(evaluated[leader])}
         return told | {"cost": payoffs["cost"].exact(evaluated)}
@@ -80,10 +61,35 @@ def make_measures(
         heard=lambda key, strategy: strategy,
         optimum=lambda: (nothing, jnp.array(jnp.nan)),  # where the agent is judged; what is best, `at_the_end` says
         uniform=lambda: jnp.array(jnp.nan),
-        sampled_returns=sampled,
+        sampled_returns=_sampler(world, formulation, seats[follower]),
         more=more,
     )
     return exact_measures(exact, formulation)._replace(verdict=at_the_end)
+
+
+def _sampler(
+    world: ShapingWorld, formulation: Formulation, agent: Seat
+) -> Callable[[jax.Array, Profile, int], jax.Array]:
+    """(key, evaluated, N) -> `[N]`: the designer's returns in N episodes of the agent."""
+    leader, follower = formulation.leader, formulation.follower
+
+    def returns(key: jax.Array, evaluated: Profile, num_episodes: int) -> jax.Array:
+        def step(carry, key: jax.Array):
+            state, alive, total = carry
+            key_action, key_step = jax.random.split(key)
+            action = sample_row(key_action, evaluated[follower][agent.observed(state)])
+            state, earned, ended, _ = agent.step(key_step, state, action)
+            paid = sum((weight * earned[name] for name, weight in formulation.leader_wants.items()), jnp.zeros(()))
+            return (state, alive & ~ended, total + jnp.where(alive, paid, 0.0)), None
+
+        def episode(key: jax.Array) -> jax.Array:
+            key_reset, key_steps = jax.random.split(key)
+            start = (agent.reset(key_reset, evaluated[leader], ()), jnp.array(True), jnp.zeros(()))
+            return jax.lax.scan(step, start, jax.random.split(key_steps, world.horizon))[0][2]
+
+        return jax.vmap(episode)(jax.random.split(key, num_episodes))
+
+    return returns
 
 
 def _ascend(value: Callable[[jax.Array], jax.Array], starts: jax.Array) -> jax.Array:
