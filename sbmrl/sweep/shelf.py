@@ -15,6 +15,7 @@ import pickle
 import platform
 import re
 import threading
+import warnings
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, requires, version
@@ -23,7 +24,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-import psutil
 from jax.experimental.serialize_executable import deserialize_and_load, serialize
 from jax.sharding import Mesh
 
@@ -31,6 +31,7 @@ from sbmrl.core.experiment import Experiment
 from sbmrl.core.files import write_bytes
 from sbmrl.core.options import traced_fields, with_values
 from sbmrl.core.parts import World
+from sbmrl.core.version import IMPORTED
 from sbmrl.experiment.plugins import plugins_of
 
 _SOURCE = Path(__file__).parents[1]
@@ -96,9 +97,13 @@ def _loaded(executables: Path, kept: tuple[str, Any, Any], mesh: Mesh) -> Any:
     content = _read(executables / checksum)
     if content is None:
         return None
-    if b"lapack_" in content:
-        _find_lapack()
-    return deserialize_and_load(content, *trees, execution_devices=list(mesh.devices.flat))
+    try:
+        if b"lapack_" in content:
+            _find_lapack()
+        return deserialize_and_load(content, *trees, execution_devices=list(mesh.devices.flat))
+    except Exception as error:  # jax, XLA and pickle share no base class
+        warnings.warn(f"{executables / checksum} cannot be used and is compiled again ({error})", stacklevel=2)
+        return None
 
 
 def _compile(lowered: jax.stages.Lowered, path: Path) -> Any:
@@ -155,7 +160,7 @@ def shelf_of(experiment: Experiment, world: World, width: int, axes: Sequence[st
     There is none without a local compilation cache that belongs to the user alone, and none for several processes,
     which compile the same things in the same order whatever each of them keeps. Executables are not kept where a
     plug-in has a part in them: what it imports cannot be known. Nor is anything if the code of sbmrl was changed
-    since this process began, as what runs is then not what is on disk.
+    since this process imported it, as what runs is then not what is on disk.
     """
     cache = jax.config.jax_compilation_cache_dir if jax.config.jax_enable_compilation_cache else None
     source = _source(_SOURCE)
@@ -217,10 +222,10 @@ def _version(package: str) -> str:
 
 @functools.cache
 def _source(directory: Path) -> str | None:
-    """A checksum of the package's code; None where a file is younger than this process."""
+    """A checksum of the package's code; None where a file is younger than what this process has imported."""
     found = hashlib.sha256()
     for path in sorted(directory.rglob("*.py")):
-        if path.stat().st_mtime > psutil.Process().create_time():
+        if path.stat().st_mtime > IMPORTED:
             return None
         found.update(f"{path.relative_to(directory)}\n".encode() + path.read_bytes())
     return found.hexdigest()

@@ -190,6 +190,17 @@ def test_what_is_damaged_is_made_again(filled, what):
     assert same_bits(filled.cell, run_of()[1])
 
 
+def test_what_jax_cannot_load_is_compiled_again(filled):
+    kept = place()
+    assert kept.executables is not None
+    for path in kept.executables.iterdir():
+        shelf._write(path, b"no executable")
+    with pytest.warns(UserWarning, match="is compiled again"):
+        told, cell = run_of()
+    assert all(part.jaxpr is not None for part in told)
+    assert same_bits(filled.cell, cell)
+
+
 def test_what_jax_had_compiled_itself_is_not_kept(filled):
     """XLA on CPU serialises an executable without its functions if it was loaded from jax's cache."""
     kept = place()
@@ -228,7 +239,7 @@ def test_there_is_none_where_nothing_can_be_kept_for_this_user_alone(cache, monk
     assert NO_SHELF.load("play", make_mesh(jax.devices()[:1])) is None
 
 
-def test_code_that_was_changed_since_the_process_began_is_not_taken_for_what_runs(cache, monkeypatch, tmp_path):
+def test_code_that_was_changed_since_it_was_imported_is_not_taken_for_what_runs(cache, monkeypatch, tmp_path):
     (tmp_path / "code.py").write_text("x = 1", encoding="utf-8")
     os.utime(tmp_path / "code.py", (time.time(), time.time() + 1))
     monkeypatch.setattr(shelf, "_SOURCE", tmp_path)
