@@ -82,8 +82,9 @@ class Shelf(NamedTuple):
         """The executable of a part that has been traced and lowered, compiled with `options` if none is kept."""
         if self.directory is None or self.executables is None:
             return lowered.compile()
-        checksum = hashlib.sha256(f"{self.told}{sorted(options.items())}{lowered.as_text()}".encode()).hexdigest()
-        kept = (checksum, lowered.in_tree, lowered.out_tree)
+        trees = (lowered.in_tree, lowered.out_tree)
+        checksum = _checksum((self.told, sorted(options.items()), trees, lowered.as_text()))
+        kept = (checksum, *trees)
         built = _loaded(self.executables, kept, mesh)
         if built is None:
             built = _compile(lowered, self.executables / checksum)

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import tiny_experiment
 from jax.experimental.compilation_cache import compilation_cache
 
-from sbmrl.core.devices import make_mesh
+from sbmrl.core.devices import make_mesh, map_over_devices
 from sbmrl.core.options import traced_fields, with_values
 from sbmrl.core.version import VERSION
 from sbmrl.experiment.checks import check
@@ -124,6 +125,7 @@ def test_what_is_kept_is_not_traced_again_and_gives_the_same_bits(filled, monkey
 _PROCESS = """
 import hashlib, json, sys
 import jax
+import jax.numpy as jnp
 import numpy as np
 from conftest import tiny_options
 from sbmrl.experiment.presets import preset
@@ -201,16 +203,31 @@ def test_what_jax_cannot_load_is_compiled_again(filled):
     assert same_bits(filled.cell, cell)
 
 
-def test_what_jax_had_compiled_itself_is_not_kept(filled):
+def test_what_jax_had_compiled_itself_is_not_kept(cache, tmp_path):
     """XLA on CPU serialises an executable without its functions if it was loaded from jax's cache."""
-    kept = place()
-    assert kept.executables is not None
-    shutil.rmtree(kept.executables)
-    for _ in range(2):
-        told, cell = run_of()
-        assert all(part.jaxpr is not None for part in told)
-        assert same_bits(filled.cell, cell)
-    assert not kept.executables.exists()
+    kept = []
+    for name in ("compiled", "found"):
+        lowered = jax.jit(lambda x: jnp.sin(x) + 1.0).lower(jax.ShapeDtypeStruct((4,), jnp.float32))
+        shelf._compile(lowered, tmp_path / name)
+        kept.append((tmp_path / name).exists())
+    assert kept == [True, False]
+
+
+def test_programs_of_other_arguments_are_told_apart_though_they_do_the_same(cache):
+    """jax leaves arguments out of a program that it does not use, and then the text does not say which."""
+    kept, mesh = place(), make_mesh(jax.devices()[:1])
+
+    def built(function, *names):
+        given = {name: jax.ShapeDtypeStruct((1, 4), jnp.float32) for name in names}
+        lowered = map_over_devices(function, mesh, (True,)).trace(given).lower()
+        return kept.build("part", lowered, {}, mesh)
+
+    values = {name: jnp.full((1, 4), float(number)) for number, name in enumerate("abc", start=1)}
+    first = built(lambda x: x["a"], "a", "b")
+    second = built(lambda x: x["b"], "a", "b")
+    third = built(lambda x: x["b"], "a", "b", "c")
+    pair = {name: values[name] for name in "ab"}
+    assert [float(first(pair)[0, 0]), float(second(pair)[0, 0]), float(third(values)[0, 0])] == [1.0, 2.0, 2.0]
 
 
 @pytest.mark.parametrize("what", ["none", "off", "remote", "a file", "processes", "writable by all", "another's"])
