@@ -43,8 +43,7 @@ def map_over_devices(
     sharded = jax.shard_map(shard, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(AXIS), check_vma=False)
     chosen = os.environ.get("XLA_FLAGS", "")
     options = {name: value for name, value in cpu_options.items() if name not in chosen}
-    # With arguments left out, what a program is could not be told from its text (sbmrl.sweep.shelf).
-    return jax.jit(sharded, keep_unused=True, compiler_options=options if jax.default_backend() == "cpu" else None)
+    return jax.jit(sharded, compiler_options=options if jax.default_backend() == "cpu" else None)
 
 
 def _one_after_the_other(batched: Callable[..., Any], mapped: tuple[bool, ...], num_groups: int) -> Callable[..., Any]:

@@ -4,7 +4,6 @@ A batch of runs goes through init, record after record, then finish. It can stop
 it had there, with the same keys and so the same numbers.
 """
 
-import functools
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +24,6 @@ from sbmrl.core.stackelberg import GameState
 from sbmrl.experiment.program import Hyper, Program, StageProgram, finish_key
 from sbmrl.sweep.memory import Room, bytes_of, bytes_of_arrays, first_guess, free_bytes, lay_out, room
 from sbmrl.sweep.processes import gather, smallest
-from sbmrl.sweep.shelf import NO_SHELF, Shelf
 
 _INIT, _FINISH = "init", "finish"  # parts beside the stages
 _ARGUMENTS = (False, True, False, True)  # which of root, seed, shared and own hyper-parameters have an axis of runs
@@ -88,7 +86,7 @@ class Compiled(NamedTuple):
         name: "init", a stage's, or "finish".
         trace: seconds of tracing.
         compile: seconds that it was waited for behind that; parts are compiled side by side.
-        jaxpr: what was traced, None if the part was on the shelf.
+        jaxpr: what was traced.
         program: what was compiled.
     """
 
@@ -203,24 +201,18 @@ class Engine:
         width: int,
         root_seed: int = 0,
         compiled: Callable[[Compiled], None] = lambda part: None,
-        shelf: Shelf = NO_SHELF,
     ) -> None:
-        """`compiled` is told of every part that was compiled; `shelf` has what need not be."""
+        """`compiled` is told of every part that was compiled."""
         self.program = program
-        self._shelf = shelf
         self._cpu_options = cpu_options(experiment)
         self._told = compiled
         self._root = np.int32(root_seed)
         self._fixed = traced_values(experiment)
-        self._packed = shelf.state(lambda: jax.eval_shape(pack, self._begun[1]))
-        self._layout = lay_out(width, bytes_of_arrays(self._packed))
+        trace = jax.make_jaxpr(program.init, return_shape=True)  # once, for the shapes and for what is compiled
+        self._begin, self._like = trace(jax.random.key(0), self._fixed)
+        self._layout = lay_out(width, bytes_of_arrays(jax.eval_shape(pack, self._like)))
         self.mesh, self.width = self._layout.mesh, self._layout.width
         self._compiled: dict[str, Any] = {}
-
-    @functools.cached_property
-    def _begun(self) -> tuple[Any, Any]:
-        """Init of one run, traced once, and the shapes of its state: for all parts that are compiled."""
-        return jax.make_jaxpr(self.program.init, return_shape=True)(jax.random.key(0), self._fixed)
 
     def _compile(self, parts: Sequence[_Part]) -> None:
         for part in self._made(parts):
@@ -228,16 +220,7 @@ class Engine:
 
     def _made(self, parts: Sequence[_Part]) -> list[Compiled]:
         """Each part is compiled in a thread while the next is traced: XLA uses one core for much of what it does."""
-        missing, made = [], []
-        for part in parts:
-            if part.name not in self._compiled:
-                start = time.perf_counter()
-                found = self._shelf.load(part.name, self.mesh)
-                if found is None:
-                    missing.append(part)
-                else:
-                    self._compiled[part.name] = found
-                    made.append(Compiled(part.name, 0.0, time.perf_counter() - start, None, found))
+        missing, made = [part for part in parts if part.name not in self._compiled], []
         if not missing:
             return made
         # Several processes on GPUs compile in the same order.
@@ -246,8 +229,8 @@ class Engine:
             for part in missing:
                 start = time.perf_counter()
                 traced = self._layout.map(part.function, part.mapped, self._cpu_options).trace(*part.arguments)
-                compiled = pool.submit(self._shelf.build, part.name, traced.lower(), self._cpu_options, self.mesh)
-                compiling.append((part.name, time.perf_counter() - start, traced.jaxpr, compiled))
+                compile_it = traced.lower().compile
+                compiling.append((part.name, time.perf_counter() - start, traced.jaxpr, pool.submit(compile_it)))
             for name, seconds, jaxpr, future in compiling:
                 start = time.perf_counter()
                 self._compiled[name] = future.result()
@@ -270,21 +253,19 @@ class Engine:
         state = self.abstract_state()
 
         def init(root: jax.Array, seed: jax.Array, fixed: Hyper, own: Hyper) -> Any:
-            init, like = self._begun
-            begun = jaxpr_as_fun(init)(*jax.tree.leaves((seed_key(root, seed), {**fixed, **own})))
-            return pack(jax.tree.unflatten(jax.tree.structure(like), begun))
+            begun = jaxpr_as_fun(self._begin)(*jax.tree.leaves((seed_key(root, seed), {**fixed, **own})))
+            return pack(jax.tree.unflatten(jax.tree.structure(self._like), begun))
 
         def of_stage(stage: StageProgram) -> _Part:
             def record(root: jax.Array, seed: jax.Array, fixed: Hyper, own: Hyper, packed: Any, index: jax.Array):
-                state = unpack(packed, self._begun[1])
-                state, metrics = stage.record(seed_key(root, seed), {**fixed, **own}, state, index)
+                state, metrics = stage.record(seed_key(root, seed), {**fixed, **own}, unpack(packed, self._like), index)
                 return pack(state), metrics
 
             return _Part(stage.name, record, (*_ARGUMENTS, True, False), (*arguments, state, np.int32(0)))
 
         def finish(root: jax.Array, seed: jax.Array, fixed: Hyper, own: Hyper, packed: Any):
             key = finish_key(seed_key(root, seed))
-            final = self.program.finish(key, {**fixed, **own}, unpack(packed, self._begun[1]))
+            final = self.program.finish(key, {**fixed, **own}, unpack(packed, self._like))
             return final.metrics, final.profile
 
         return [
@@ -295,12 +276,8 @@ class Engine:
 
     def bytes_needed(self, runs: Runs) -> int:
         """What a batch occupies on this process' devices, by the compiled programs' own account."""
-
-        def measure() -> int:
-            self._compile(self._parts(self._arguments(runs)))
-            return max(bytes_of(one) for one in self._compiled.values()) * len(self.mesh.local_devices)
-
-        return self._shelf.needed(measure)
+        self._compile(self._parts(self._arguments(runs)))
+        return max(bytes_of(one) for one in self._compiled.values()) * len(self.mesh.local_devices)
 
     def run(
         self,
@@ -358,22 +335,31 @@ class Engine:
 
     def abstract_state(self) -> Any:
         """Shapes, dtypes and places of the state `[W, ...]` as plain arrays, what a checkpoint is restored into."""
-        return abstract_states(self._packed, self.width, over_devices(self.mesh))
+        return abstract_states(self._like, self.width, over_devices(self.mesh))
 
 
-def engine_for(runs: Runs, make_engine: Callable[[int], Engine]) -> tuple[Room, Engine]:
-    """How many runs fit side by side and how many pay, and an engine of the lesser width."""
+def engine_for(
+    runs: Runs, make_engine: Callable[[int], Engine], known: Callable[[int, Callable[[], int]], int] | None = None
+) -> tuple[Room, Engine]:
+    """How many runs fit side by side and how many pay, and an engine of the lesser width.
+
+    `known` gets a width and how its bytes are measured, and may know them without.
+    """
     guess = first_guess(len(runs))
     engine = make_engine(guess)
-    found = room(len(runs), engine.bytes_needed(part(runs, 0, guess)) / guess, free_bytes())
+
+    def measure() -> int:
+        return engine.bytes_needed(part(runs, 0, guess))
+
+    found = room(len(runs), (measure() if known is None else known(guess, measure)) / guess, free_bytes())
     agreed = Room(smallest(found.fit), smallest(found.pay))
     return agreed, engine if min(agreed) == guess else make_engine(min(agreed))
 
 
-def abstract_states(packed: Any, count: int, sharding: jax.sharding.Sharding) -> Any:
-    """Shapes and dtypes of `count` states, each as `packed` has them, and where they lie."""
+def abstract_states(like: GameState, count: int, sharding: jax.sharding.Sharding) -> Any:
+    """Shapes and dtypes of `count` states like `like` as plain arrays, and where they lie."""
 
     def batched(x: Any) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((count, *x.shape), x.dtype, sharding=sharding)
 
-    return jax.tree.map(batched, packed)
+    return jax.tree.map(batched, jax.eval_shape(pack, like))
