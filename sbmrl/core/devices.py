@@ -41,9 +41,14 @@ def map_over_devices(
     shard = batched if num_groups == 1 else _one_after_the_other(batched, mapped, num_groups)
     specs = tuple(PartitionSpec(AXIS) if own else PartitionSpec() for own in mapped)
     sharded = jax.shard_map(shard, mesh=mesh, in_specs=specs, out_specs=PartitionSpec(AXIS), check_vma=False)
+    return jax.jit(sharded, compiler_options=compiler_options(cpu_options))
+
+
+def compiler_options(cpu_options: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What `jit` is told: XLA's `cpu_options` on CPU, less those that are in XLA_FLAGS, None elsewhere."""
     chosen = os.environ.get("XLA_FLAGS", "")
     options = {name: value for name, value in cpu_options.items() if name not in chosen}
-    return jax.jit(sharded, compiler_options=options if jax.default_backend() == "cpu" else None)
+    return options if jax.default_backend() == "cpu" else None
 
 
 def _one_after_the_other(batched: Callable[..., Any], mapped: tuple[bool, ...], num_groups: int) -> Callable[..., Any]:

@@ -82,7 +82,7 @@ def follower_task(
         assert describe is not None
         return describe(heard(key, given[leader]))
 
-    size = 0 if describe is None else jax.eval_shape(lambda key: describe(prior(key)), jax.random.key(0)).shape[0]
+    size = 0 if describe is None else jax.eval_shape(lambda: describe(prior(jax.random.key(0)))).shape[0]
 
     def problem(leaders: Leaders) -> Environment:  # likewise not made for followers of exact payoffs
         if game.problem is not None:

@@ -4,6 +4,7 @@ A batch of runs goes through init, record after record, then finish. It can stop
 it had there, with the same keys and so the same numbers.
 """
 
+import functools
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -17,13 +18,14 @@ import numpy as np
 from jax.extend.core import jaxpr_as_fun
 
 from sbmrl.core import threefry
-from sbmrl.core.devices import CPU_OPTIONS, CPU_OPTIONS_TINY_SUMS, over_devices
+from sbmrl.core.devices import CPU_OPTIONS, CPU_OPTIONS_TINY_SUMS, compiler_options, over_devices
 from sbmrl.core.experiment import Experiment, compose
 from sbmrl.core.options import traced_fields
 from sbmrl.core.stackelberg import GameState
 from sbmrl.experiment.program import Hyper, Program, StageProgram, finish_key
 from sbmrl.sweep.memory import Room, bytes_of, bytes_of_arrays, first_guess, free_bytes, lay_out, room
 from sbmrl.sweep.processes import gather, smallest
+from sbmrl.sweep.shelf import NO_SHELF, Shelf
 
 _INIT, _FINISH = "init", "finish"  # parts beside the stages
 _ARGUMENTS = (False, True, False, True)  # which of root, seed, shared and own hyper-parameters have an axis of runs
@@ -86,7 +88,7 @@ class Compiled(NamedTuple):
         name: "init", a stage's, or "finish".
         trace: seconds of tracing.
         compile: seconds that it was waited for behind that; parts are compiled side by side.
-        jaxpr: what was traced.
+        jaxpr: what was traced, None if the part was on the shelf.
         program: what was compiled.
     """
 
@@ -201,18 +203,24 @@ class Engine:
         width: int,
         root_seed: int = 0,
         compiled: Callable[[Compiled], None] = lambda part: None,
+        shelf: Shelf = NO_SHELF,
     ) -> None:
-        """`compiled` is told of every part that was compiled."""
+        """`compiled` is told of every part that was compiled; `shelf` has what need not be."""
         self.program = program
+        self._shelf = shelf
         self._cpu_options = cpu_options(experiment)
         self._told = compiled
         self._root = np.int32(root_seed)
         self._fixed = traced_values(experiment)
-        trace = jax.make_jaxpr(program.init, return_shape=True)  # once, for the shapes and for what is compiled
-        self._begin, self._like = trace(jax.random.key(0), self._fixed)
-        self._layout = lay_out(width, bytes_of_arrays(jax.eval_shape(pack, self._like)))
+        self._packed = shelf.state(lambda: jax.eval_shape(pack, self._begun[1]))
+        self._layout = lay_out(width, bytes_of_arrays(self._packed))
         self.mesh, self.width = self._layout.mesh, self._layout.width
         self._compiled: dict[str, Any] = {}
+
+    @functools.cached_property
+    def _begun(self) -> tuple[Any, Any]:
+        """Init of one run, traced once, and the shapes of its state: for all parts that are compiled."""
+        return jax.make_jaxpr(self.program.init, return_shape=True)(jax.random.key(0), self._fixed)
 
     def _compile(self, parts: Sequence[_Part]) -> None:
         for part in self._made(parts):
@@ -228,14 +236,25 @@ class Engine:
             compiling: list[tuple[str, float, Any, Future[Any]]] = []
             for part in missing:
                 start = time.perf_counter()
-                traced = self._layout.map(part.function, part.mapped, self._cpu_options).trace(*part.arguments)
-                compile_it = traced.lower().compile
-                compiling.append((part.name, time.perf_counter() - start, traced.jaxpr, pool.submit(compile_it)))
+                lowered, jaxpr = self._lowered(part)
+                compiling.append((part.name, time.perf_counter() - start, jaxpr, pool.submit(lowered.compile)))
             for name, seconds, jaxpr, future in compiling:
                 start = time.perf_counter()
                 self._compiled[name] = future.result()
                 made.append(Compiled(name, seconds, time.perf_counter() - start, jaxpr, self._compiled[name]))
         return made
+
+    def _lowered(self, part: _Part) -> tuple[jax.stages.Lowered, Any]:
+        """A part to be compiled, and its jaxpr if it had to be traced."""
+        function, jaxpr = self._shelf.load(part.name), None
+        if function is None:
+            mapped = self._layout.map(part.function, part.mapped, self._cpu_options)
+            traced = mapped.trace(*part.arguments)
+            function, jaxpr = self._shelf.keep(part.name, mapped, part.arguments), traced.jaxpr
+            if function is None:
+                return traced.lower(), jaxpr
+        options = compiler_options(self._cpu_options)
+        return jax.jit(function, compiler_options=options).lower(*part.arguments), jaxpr
 
     def _spread(self, values: np.ndarray) -> jax.Array:
         """`[W]` values, each device holding its share."""
@@ -253,19 +272,21 @@ class Engine:
         state = self.abstract_state()
 
         def init(root: jax.Array, seed: jax.Array, fixed: Hyper, own: Hyper) -> Any:
-            begun = jaxpr_as_fun(self._begin)(*jax.tree.leaves((seed_key(root, seed), {**fixed, **own})))
-            return pack(jax.tree.unflatten(jax.tree.structure(self._like), begun))
+            init, like = self._begun
+            begun = jaxpr_as_fun(init)(*jax.tree.leaves((seed_key(root, seed), {**fixed, **own})))
+            return pack(jax.tree.unflatten(jax.tree.structure(like), begun))
 
         def of_stage(stage: StageProgram) -> _Part:
             def record(root: jax.Array, seed: jax.Array, fixed: Hyper, own: Hyper, packed: Any, index: jax.Array):
-                state, metrics = stage.record(seed_key(root, seed), {**fixed, **own}, unpack(packed, self._like), index)
+                state = unpack(packed, self._begun[1])
+                state, metrics = stage.record(seed_key(root, seed), {**fixed, **own}, state, index)
                 return pack(state), metrics
 
             return _Part(stage.name, record, (*_ARGUMENTS, True, False), (*arguments, state, np.int32(0)))
 
         def finish(root: jax.Array, seed: jax.Array, fixed: Hyper, own: Hyper, packed: Any):
             key = finish_key(seed_key(root, seed))
-            final = self.program.finish(key, {**fixed, **own}, unpack(packed, self._like))
+            final = self.program.finish(key, {**fixed, **own}, unpack(packed, self._begun[1]))
             return final.metrics, final.profile
 
         return [
@@ -276,8 +297,12 @@ class Engine:
 
     def bytes_needed(self, runs: Runs) -> int:
         """What a batch occupies on this process' devices, by the compiled programs' own account."""
-        self._compile(self._parts(self._arguments(runs)))
-        return max(bytes_of(one) for one in self._compiled.values()) * len(self.mesh.local_devices)
+
+        def measure() -> int:
+            self._compile(self._parts(self._arguments(runs)))
+            return max(bytes_of(one) for one in self._compiled.values()) * len(self.mesh.local_devices)
+
+        return self._shelf.needed(measure)
 
     def run(
         self,
@@ -335,31 +360,22 @@ class Engine:
 
     def abstract_state(self) -> Any:
         """Shapes, dtypes and places of the state `[W, ...]` as plain arrays, what a checkpoint is restored into."""
-        return abstract_states(self._like, self.width, over_devices(self.mesh))
+        return abstract_states(self._packed, self.width, over_devices(self.mesh))
 
 
-def engine_for(
-    runs: Runs, make_engine: Callable[[int], Engine], known: Callable[[int, Callable[[], int]], int] | None = None
-) -> tuple[Room, Engine]:
-    """How many runs fit side by side and how many pay, and an engine of the lesser width.
-
-    `known` gets a width and how its bytes are measured, and may know them without.
-    """
+def engine_for(runs: Runs, make_engine: Callable[[int], Engine]) -> tuple[Room, Engine]:
+    """How many runs fit side by side and how many pay, and an engine of the lesser width."""
     guess = first_guess(len(runs))
     engine = make_engine(guess)
-
-    def measure() -> int:
-        return engine.bytes_needed(part(runs, 0, guess))
-
-    found = room(len(runs), (measure() if known is None else known(guess, measure)) / guess, free_bytes())
+    found = room(len(runs), engine.bytes_needed(part(runs, 0, guess)) / guess, free_bytes())
     agreed = Room(smallest(found.fit), smallest(found.pay))
     return agreed, engine if min(agreed) == guess else make_engine(min(agreed))
 
 
-def abstract_states(like: GameState, count: int, sharding: jax.sharding.Sharding) -> Any:
-    """Shapes and dtypes of `count` states like `like` as plain arrays, and where they lie."""
+def abstract_states(packed: Any, count: int, sharding: jax.sharding.Sharding) -> Any:
+    """Shapes and dtypes of `count` states, each as `packed` has them, and where they lie."""
 
     def batched(x: Any) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((count, *x.shape), x.dtype, sharding=sharding)
 
-    return jax.tree.map(batched, jax.eval_shape(pack, like))
+    return jax.tree.map(batched, packed)

@@ -20,7 +20,7 @@ from sbmrl.experiment.program import make_program
 from sbmrl.experiment.solver import make_game
 from sbmrl.sweep import store
 from sbmrl.sweep.checkpoint import damage, newest, read_state
-from sbmrl.sweep.execute import Runs, abstract_states, all_runs, part, seed_keys, traced_values, unpack
+from sbmrl.sweep.execute import Runs, abstract_states, all_runs, pack, part, seed_keys, traced_values, unpack
 from sbmrl.sweep.plan import CellPlan
 
 
@@ -275,7 +275,8 @@ class LoadedCell:
     def _read_state(self, path: Path, like: GameState) -> Any:
         here = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
         try:
-            return read_state(path / "state", abstract_states(like, store.read_chunk(path).width, here))
+            packed = jax.eval_shape(pack, like)
+            return read_state(path / "state", abstract_states(packed, store.read_chunk(path).width, here))
         except Exception as error:  # orbax and tensorstore raise many kinds for a state of another shape
             reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
             raise InputError(f"{path}: cannot be restored ({reason})") from error

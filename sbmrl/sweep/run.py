@@ -18,9 +18,9 @@ from sbmrl.sweep import checkpoint, store
 from sbmrl.sweep.execute import Cell, Compiled, Engine, Progress, Runs, Saved, all_runs, engine_for, part
 from sbmrl.sweep.files import create_directory, locked, log_start, write_parquet
 from sbmrl.sweep.memory import is_out_of_memory
-from sbmrl.sweep.needs import key_of, remembered
 from sbmrl.sweep.plan import CellPlan, Plan, difference, read_plan
 from sbmrl.sweep.processes import any_of, is_first, on_first, tell
+from sbmrl.sweep.shelf import shelf_of
 
 
 class PreemptedError(Exception):
@@ -169,7 +169,8 @@ def run_cell(
     compiling = _Compiling(listener)
 
     def make_engine(width: int) -> Engine:
-        return Engine(cell.experiment, make_program(cell.experiment, world), width, plan.seed, compiling.add)
+        shelf = shelf_of(cell.experiment, world, width, tuple(runs.hyper))
+        return Engine(cell.experiment, make_program(cell.experiment, world), width, plan.seed, compiling.add, shelf)
 
     runs = all_runs(plan.num_seeds, cell.points())
     start, engine = 0, None
@@ -181,7 +182,7 @@ def run_cell(
             on_first(lambda done=start: listener.chunk(done))
             continue
         if engine is None:
-            width, engine = _first_engine(width, runs, cell, world, make_engine, listener)
+            width, engine = _first_engine(width, runs, cell, make_engine, listener)
             on_first(lambda width=width: store.write_width(directory, width))
         behind = tell(store.next_chunk(directory, start, len(runs)) if is_first() else 0)
         chunk = _Chunk(start, part(runs, start, min(width, behind - start)), directory, checkpoint_seconds)
@@ -200,16 +201,12 @@ def run_cell(
 
 
 def _first_engine(
-    width: int, runs: Runs, cell: CellPlan, world: World, make_engine: Callable[[int], Engine], listener: Listener
+    width: int, runs: Runs, cell: CellPlan, make_engine: Callable[[int], Engine], listener: Listener
 ) -> tuple[int, Engine]:
     """`width` runs side by side, or if 0 as many as the memory allows and as pay, and their engine."""
     if width:
         return width, make_engine(width)
-
-    def known(width: int, measure: Callable[[], int]) -> int:
-        return remembered(key_of(cell.experiment, world, width, tuple(runs.hyper)), measure)
-
-    (fit, pay), engine = engine_for(runs, make_engine, known)
+    (fit, pay), engine = engine_for(runs, make_engine)
     if fit < pay:
         _warn(listener, f"{cell.name}: {fit:,} of {len(runs):,} runs side by side, as the memory allows")
     return min(fit, pay), engine

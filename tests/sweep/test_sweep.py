@@ -43,7 +43,7 @@ def traced_once():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "make_program", lambda experiment, world: None)
-        patch.setattr(run, "Engine", lambda experiment, program, width, seed, told: engine(experiment, width, seed))
+        patch.setattr(run, "Engine", lambda experiment, program, width, seed, *told: engine(experiment, width, seed))
         yield
 
 

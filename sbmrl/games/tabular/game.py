@@ -109,8 +109,8 @@ def _model_seat(mdp: TabularMDP, loss: Loss, learned_rewards: bool) -> Seat:
         index.ravel() for index in np.meshgrid(mdp.decision_states, range(mdp.num_actions), indexing="ij")
     )
 
-    of_state, of_action = jnp.asarray(np.eye(mdp.num_states)), jnp.asarray(np.eye(mdp.num_actions))
-    queries = np.concatenate([np.eye(mdp.num_states)[states], np.eye(mdp.num_actions)[actions]], axis=-1)
+    of_state, of_action = (np.eye(number, dtype=np.float32) for number in (mdp.num_states, mdp.num_actions))
+    queries = np.concatenate([of_state[states], of_action[actions]], axis=-1)
 
     def reset(key: jax.Array, policy: Strategy, play: Play) -> TabularSeatState:
         key_state, key_action, key_random = jax.random.split(key, 3)
@@ -142,7 +142,7 @@ def _model_seat(mdp: TabularMDP, loss: Loss, learned_rewards: bool) -> Seat:
 
     return Seat(
         jnp.asarray(queries),
-        lambda now: jnp.concatenate([of_state[now.state], of_action[now.action]]),
+        lambda now: jnp.concatenate([jnp.asarray(of_state)[now.state], jnp.asarray(of_action)[now.action]]),
         reset,
         step,
         table=table,

@@ -56,17 +56,14 @@ class TabularMDP(struct.PyTreeNode):
 
 def make_mdp(world: WorldArrays, dtype=None) -> TabularMDP:
     """Bring checked arrays onto the device as a `TabularMDP`."""
-    terminal = tuple(state in world.terminal for state in range(len(world.initial)))
-    mdp = TabularMDP(
-        jnp.asarray(world.transition, dtype or jnp.float32),
-        jnp.asarray(world.reward, dtype or jnp.float32),
-        jnp.asarray(world.initial, dtype or jnp.float32),
-        terminal,
-        world.horizon,
-        world.name,
-        world.discount,
+    terminal = np.isin(np.arange(len(world.initial)), list(world.terminal))
+    # numpy, as jax would compile each operation before the first program is
+    rows = np.where(terminal[:, None, None], np.eye(len(terminal))[:, None, :], world.transition)
+    reward = np.where(terminal[:, None, None], 0.0, world.reward)
+    rows, reward, initial = (
+        jnp.asarray(np.asarray(array, dtype or np.float32)) for array in (rows, reward, world.initial)
     )
-    return with_transition(mdp, mdp.transition)
+    return TabularMDP(rows, reward, initial, tuple(terminal.tolist()), world.horizon, world.name, world.discount)
 
 
 def make_world(source: str | Path | Mapping[str, Any]) -> TabularMDP:
