@@ -98,6 +98,25 @@ def corridor_run(tmp_path_factory):
     return KeptRun(out, printed.getvalue())
 
 
+@contextlib.contextmanager
+def cached_in(directory):
+    before = jax.config.jax_compilation_cache_dir
+    jax.config.update("jax_compilation_cache_dir", str(directory))
+    compilation_cache.reset_cache()
+    try:
+        yield
+    finally:
+        jax.config.update("jax_compilation_cache_dir", before)
+        compilation_cache.reset_cache()
+
+
+@pytest.fixture
+def cache(tmp_path):
+    """An empty compilation cache."""
+    with cached_in(tmp_path / "cache"):
+        yield tmp_path / "cache"
+
+
 @pytest.fixture
 def own_cache():
     """For a command that does without the compilation cache while its process lives: the tests behind it do not."""

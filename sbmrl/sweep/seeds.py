@@ -1,16 +1,24 @@
 """Many seeds of an experiment from a notebook, as fast as from the command line."""
 
+import functools
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import numpy as np
 
+from sbmrl.core.devices import compiler_options, over_devices
 from sbmrl.core.experiment import Experiment
 from sbmrl.core.options import require_count
 from sbmrl.core.parts import World
+from sbmrl.errors import require_known
 from sbmrl.experiment.program import Hyper, Result, make_program, make_train
-from sbmrl.sweep.execute import cpu_options, pack, seed_keys, traced_values
+from sbmrl.experiment.solver import world_of
+from sbmrl.sweep.execute import cpu_options, pack, seed_key, traced_values
 from sbmrl.sweep.memory import bytes_of_arrays, lay_out
+from sbmrl.sweep.shelf import NO_SHELF, shelf_of
+
+_SEEDS = ("many seeds in one call",)  # apart from a sweep's programs
 
 
 def make_train_seeds(experiment: Experiment, num_seeds: int, world: World | None = None) -> Callable[..., Result]:
@@ -31,18 +39,39 @@ def make_train_seeds(experiment: Experiment, num_seeds: int, world: World | None
         numbers. Its result has a leading axis `[N]` on each array.
 
     Raises:
-        InputError: the experiment cannot run, or `num_seeds` is below 1.
+        InputError: the experiment cannot run, or `num_seeds` is below 1; from a call, a name that is no traced
+            hyper-parameter.
     """
     require_count(num_seeds, "num_seeds")
     program, own = make_program(experiment, world), traced_values(experiment)
-    layout = lay_out(
-        num_seeds, bytes_of_arrays(jax.eval_shape(lambda key: pack(program.init(key, own)), jax.random.key(0)))
-    )
-    mapped = layout.map(make_train(experiment, world), (True, False), cpu_options(experiment))
+    # What a world of one's own is made of cannot be known.
+    shelf = NO_SHELF if world is not None else shelf_of(experiment, world_of(experiment), num_seeds, _SEEDS)
+
+    def state() -> Any:
+        return jax.eval_shape(lambda key: pack(program.init(key, own)), jax.random.key(0))
+
+    layout = lay_out(num_seeds, bytes_of_arrays(shelf.state(state)))
+    numbers = np.minimum(np.arange(layout.width, dtype=np.int32), num_seeds - 1)
+    seeds = jax.device_put(numbers, over_devices(layout.mesh))
+
+    def of_seed(root: jax.Array, seed: jax.Array, hyper: Hyper) -> Result:
+        return make_train(experiment, world)(seed_key(root, seed), hyper)
+
+    @functools.cache
+    def compiled() -> Callable[..., Result]:
+        function, options = shelf.load("train"), cpu_options(experiment)
+        if function is None:
+            mapped = layout.map(of_seed, (False, True, False), options)
+            function = shelf.keep("train", mapped, (np.int32(0), seeds, own))
+            if function is None:
+                return mapped
+        return jax.jit(function, compiler_options=compiler_options(options))
 
     def train(hyper: Hyper | None = None, root_seed: int = 0) -> Result:
-        keys = seed_keys(root_seed, np.minimum(np.arange(layout.width), num_seeds - 1))
-        result = mapped(keys, {**own, **{name: np.float32(value) for name, value in (hyper or {}).items()}})
+        for name in hyper or {}:
+            require_known(name, "hyper-parameter", own)
+        given = {**own, **{name: np.float32(value) for name, value in (hyper or {}).items()}}
+        result = compiled()(np.int32(root_seed), seeds, given)
         return jax.tree.map(lambda x: x[:num_seeds], result)
 
     return train

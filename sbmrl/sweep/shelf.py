@@ -70,7 +70,10 @@ class Shelf(NamedTuple):
             return None
         try:
             exported = jax.export.export(jitted)(*arguments)
+            pickle.dumps(exported.out_tree)
         except (ValueError, NotImplementedError):  # host callbacks, custom calls whose meaning may change
+            return None
+        except (pickle.PicklingError, AttributeError, TypeError):  # results that hold functions
             return None
         # Leaves in place of trees, as a file of jax holds no classes of ours.
         leaves = jax.tree.structure((tuple(range(exported.in_tree.num_leaves)), {}))

@@ -8,6 +8,7 @@ from conftest import tiny_experiment
 import sbmrl
 from sbmrl.errors import InputError
 from sbmrl.experiment.program import make_program
+from sbmrl.sweep import seeds
 from sbmrl.sweep.execute import Engine, all_runs
 
 
@@ -31,6 +32,28 @@ def test_hyper_parameters_reach_all_seeds():
         assert np.allclose(result.final.profile["model"], mal.final.profile["model"], atol=1e-6) == same
 
 
+def test_what_was_traced_before_is_not_traced_again(cache, monkeypatch):
+    experiment = tiny_experiment("mal", "exact")
+    first = sbmrl.make_train_seeds(experiment, 3)({"leader.learning_rate": 0.05}, root_seed=1)
+
+    def forbidden(*arguments):
+        raise AssertionError("this was kept")
+
+    monkeypatch.setattr(seeds, "make_train", forbidden)
+    monkeypatch.setattr(seeds, "pack", forbidden)
+    again = sbmrl.make_train_seeds(experiment, 3)({"leader.learning_rate": 0.05}, root_seed=1)
+    for one, other in zip(jax.tree.leaves(first), jax.tree.leaves(again), strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(AssertionError, match="this was kept"):
+        sbmrl.make_train_seeds(experiment, 2)()
+
+
+def test_a_world_of_ones_own_is_traced_each_time(cache):
+    world = sbmrl.random_mdp(jax.random.key(5), 4, 2)
+    sbmrl.make_train_seeds(tiny_experiment("pal", "exact"), 2, world)()
+    assert not (cache / "sbmrl_programs").exists()
+
+
 def test_a_world_of_ones_own():
     world = sbmrl.random_mdp(jax.random.key(5), 4, 2)
     result = sbmrl.make_train_seeds(tiny_experiment("pal", "exact"), 2, world)()
@@ -40,3 +63,5 @@ def test_a_world_of_ones_own():
 def test_bad_input_is_said():
     with pytest.raises(InputError, match="num_seeds: must be a whole number of at least 1"):
         sbmrl.make_train_seeds(tiny_experiment("pal", "exact"), 0)
+    with pytest.raises(InputError, match="hyper-parameter: 'alhpa' is unknown; did you mean 'alpha'"):
+        sbmrl.make_train_seeds(tiny_experiment("mal_random_noise", "exact"), 2)({"alhpa": 0.5})

@@ -1,6 +1,5 @@
 """What is kept of traced programs is found again, gives the same bits, and is never that of another program."""
 
-import contextlib
 import json
 import os
 import re
@@ -15,8 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import tiny_experiment
-from jax.experimental.compilation_cache import compilation_cache
+from conftest import cached_in, tiny_experiment
 
 from sbmrl.core.options import traced_fields, with_values
 from sbmrl.core.version import VERSION
@@ -31,25 +29,6 @@ from sbmrl.sweep.shelf import NO_SHELF, Shelf, shelf_of
 EXPERIMENT = tiny_experiment("mal", "exact")
 WORLD = world_of(EXPERIMENT)
 PARTS = ["play", "init", "finish"]
-
-
-@contextlib.contextmanager
-def cached_in(directory):
-    before = jax.config.jax_compilation_cache_dir
-    jax.config.update("jax_compilation_cache_dir", str(directory))
-    compilation_cache.reset_cache()
-    try:
-        yield
-    finally:
-        jax.config.update("jax_compilation_cache_dir", before)
-        compilation_cache.reset_cache()
-
-
-@pytest.fixture
-def cache(tmp_path):
-    """An empty one."""
-    with cached_in(tmp_path / "cache"):
-        yield tmp_path / "cache"
 
 
 class Filled(NamedTuple):
