@@ -8,7 +8,7 @@ and two formulations whose leader or follower wants something else.
 
 import itertools
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from common import FIGURES, Clock, clean, finals, fooled, fraction, random_worlds, repeated, save
@@ -23,16 +23,23 @@ NUM_RANDOM, NUM_SAMPLED = 1000, 100
 BETAS = (1.0, 10.0, 50.0, 200.0, 1000.0)  # weight of the fit against pessimism, in units of return per unit of loss
 OF_MODELS = [name for name in FORMULATIONS if name != "pal"]
 
-Cell = tuple[str, str, str, str]  # formulation, scheme, learner, start
+
+class Cell(NamedTuple):
+    """What is run; `initial` is "" for a network, which has no other start."""
+
+    formulation: str
+    scheme: str
+    learner: str
+    initial: str = "random"
+    preset: str = "poster"
 
 
 def experiment(cell: Cell, loss: str) -> sbmrl.Experiment:
     """The preset of a cell, with a response that the repairs can move."""
-    formulation, scheme, learner, initial = cell
-    made = sbmrl.preset("fast" if learner == "ppo" else "poster", formulation, scheme, learner).replace(loss=loss)
-    if initial:
-        made = made.replace(leader__initial=initial)
-    if scheme == "inner_outer":
+    made = sbmrl.preset(cell.preset, cell.formulation, cell.scheme, cell.learner).replace(loss=loss)
+    if cell.initial:
+        made = made.replace(leader__initial=cell.initial)
+    if cell.scheme == "inner_outer":
         made = made.replace(unroll=made.scheme.num_inner_steps)
     follower = getattr(made.scheme, "follower", None)
     return made.replace(follower=PlanOptions(backup="soft")) if isinstance(follower, PlanOptions) else made
@@ -40,25 +47,26 @@ def experiment(cell: Cell, loss: str) -> sbmrl.Experiment:
 
 def jobs(num_random: int, num_sampled: int) -> list[tuple[Cell, str, int]]:
     """(cell, loss, number of worlds); a leader that wants nothing but the return has no loss."""
-    sampled = [(name, "exact", "ppo", "") for name in FORMULATIONS]
-    sampled += [(name, "exact", "hyper_policy_gradient", "random") for name in OF_MODELS]
-    sampled += [("pessimistic_pal", "inner_outer", "gradient", "random")]
-    designed = [("omd", "exact", "gradient", initial) for initial in INITIALS]
-    designed += [("omd", "implicit", "gradient", "random"), ("omd", "exact", "evolution", "random")]
+    sampled = [Cell(name, "exact", "ppo", "", "fast") for name in FORMULATIONS]
+    sampled += [Cell(name, "exact", "hyper_policy_gradient") for name in OF_MODELS]
+    sampled += [Cell("pessimistic_pal", "inner_outer", "gradient")]
+    designed = [Cell("omd", "exact", "gradient", initial) for initial in INITIALS]
+    designed += [Cell("omd", "implicit", "gradient"), Cell("omd", "exact", "evolution")]
     found = [(*pair, num_sampled) for pair in itertools.product(sampled, STYLES)]
+    found.append((Cell("mal_agent_reward", "exact", "ppo", ""), "kl", num_sampled // 2))
     return found + [(cell, "kl", num_random) for cell in designed]
 
 
 def measured(cell: Cell, loss: str, count: int) -> list[dict[str, Any]]:
     """One run in each of `count` random worlds and with each β: who is fooled or optimal, how many diverged."""
-    betas = BETAS if cell[0] == "pessimistic_pal" else (None,)
-    hyper = {} if betas == (None,) else {"beta": np.tile(betas, count)}
-    metrics = finals(experiment(cell, loss), repeated(random_worlds(count), len(betas)), hyper)
+    betas = BETAS if cell.formulation == "pessimistic_pal" else ()
+    hyper = {"beta": np.tile(betas, count)} if betas else {}
+    metrics = finals(experiment(cell, loss), repeated(random_worlds(count), max(len(betas), 1)), hyper)
     rows = []
-    for number, beta in enumerate(betas):
-        own = {name: value[number :: len(betas)] for name, value in metrics.items()}
-        row: dict[str, Any] = dict(zip(("formulation", "scheme", "learner", "initial"), cell, strict=True))
-        row |= {"loss": "" if cell[0] == "omd" else loss, "beta": beta, "fooled": fooled(own)}
+    for number, beta in enumerate(betas or (None,)):
+        own = {name: value[number :: max(len(betas), 1)] for name, value in metrics.items()}
+        row: dict[str, Any] = cell._asdict()
+        row |= {"loss": "" if cell.formulation == "omd" else loss, "beta": beta, "fooled": fooled(own)}
         row["optimal"] = fraction(own["optimal"], own["finite"])
         row["diverged"] = int((~own["finite"]).sum())
         rows.append(row)
@@ -77,7 +85,7 @@ def run(clock: Clock, num_random: int, num_sampled: int) -> list[dict[str, Any]]
 
 def told(row: dict[str, Any]) -> str:
     """A row's name."""
-    learner = {"hyper_policy_gradient": "HPGD", "ppo": "PPO"}.get(row["learner"], row["learner"])
+    learner = {"hyper_policy_gradient": "HPGD", "ppo": f"PPO ({row['preset']})"}.get(row["learner"], row["learner"])
     beta = "" if row["beta"] is None else f"β = {row['beta']:,.0f}"
     words = (TITLES[row["formulation"]], beta, row["scheme"].replace("_", "–"), learner, row["initial"])
     return ", ".join(word for word in words if word)

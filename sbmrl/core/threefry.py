@@ -41,6 +41,16 @@ def _is_first(num_axes: int) -> jax.Array:
     return jax.lax.broadcasted_iota(np.uint32, (2,) + (1,) * num_axes, 0) == 0
 
 
+_straight = False
+
+
+def is_straight() -> bool:
+    """Whether jax's threefry is compiled as `threefry` above."""
+    return _straight
+
+
 def compile_straight() -> None:
     """From here on, compile jax's threefry on CPU as `threefry` above; programs compiled before stay as they are."""
+    global _straight  # as what it tells of: jax's registry of lowerings
+    _straight = True
     register_lowering(threefry2x32_p, lower_fun(threefry, multiple_results=True), platform="cpu", inline=False)

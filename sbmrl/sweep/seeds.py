@@ -16,7 +16,7 @@ from sbmrl.experiment.program import Hyper, Result, make_program, make_train
 from sbmrl.experiment.solver import world_of
 from sbmrl.sweep.execute import cpu_options, pack, seed_key, traced_values
 from sbmrl.sweep.memory import bytes_of_arrays, lay_out
-from sbmrl.sweep.shelf import NO_SHELF, shelf_of
+from sbmrl.sweep.shelf import NO_SHELF, Shelf, shelf_of
 
 _SEEDS = ("many seeds in one call",)  # apart from a sweep's programs
 
@@ -44,13 +44,14 @@ def make_train_seeds(experiment: Experiment, num_seeds: int, world: World | None
     """
     require_count(num_seeds, "num_seeds")
     program, own = make_program(experiment, world), traced_values(experiment)
-    # What a world of one's own is made of cannot be known.
-    shelf = NO_SHELF if world is not None else shelf_of(experiment, world_of(experiment), num_seeds, _SEEDS)
+
+    def shelf() -> Shelf:  # what a world of one's own is made of cannot be known
+        return NO_SHELF if world is not None else shelf_of(experiment, world_of(experiment), num_seeds, _SEEDS)
 
     def state() -> Any:
         return jax.eval_shape(lambda key: pack(program.init(key, own)), jax.random.key(0))
 
-    layout = lay_out(num_seeds, bytes_of_arrays(shelf.state(state)))
+    layout = lay_out(num_seeds, bytes_of_arrays(shelf().state(state)))
     numbers = np.minimum(np.arange(layout.width, dtype=np.int32), num_seeds - 1)
     seeds = jax.device_put(numbers, over_devices(layout.mesh))
 
@@ -58,7 +59,7 @@ def make_train_seeds(experiment: Experiment, num_seeds: int, world: World | None
         return make_train(experiment, world)(seed_key(root, seed), hyper)
 
     @functools.cache
-    def compiled() -> Callable[..., Result]:
+    def compiled(shelf: Shelf) -> Callable[..., Result]:
         function, options = shelf.load("train"), cpu_options(experiment)
         if function is None:
             mapped = layout.map(of_seed, (False, True, False), options)
@@ -71,7 +72,7 @@ def make_train_seeds(experiment: Experiment, num_seeds: int, world: World | None
         for name in hyper or {}:
             require_known(name, "hyper-parameter", own)
         given = {**own, **{name: np.float32(value) for name, value in (hyper or {}).items()}}
-        result = compiled()(np.int32(root_seed), seeds, given)
+        result = compiled(shelf())(np.int32(root_seed), seeds, given)  # other settings of jax, another program
         return jax.tree.map(lambda x: x[:num_seeds], result)
 
     return train

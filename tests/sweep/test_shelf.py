@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import re
 import shutil
 import subprocess
@@ -16,8 +17,8 @@ import numpy as np
 import pytest
 from conftest import cached_in, tiny_experiment
 
+from sbmrl.core import threefry
 from sbmrl.core.options import traced_fields, with_values
-from sbmrl.core.version import VERSION
 from sbmrl.experiment.checks import check
 from sbmrl.experiment.presets import preset
 from sbmrl.experiment.program import make_program
@@ -152,7 +153,8 @@ def test_another_process_begins_with_what_is_kept(cache):
 
     def process():
         command = [sys.executable, "-c", _PROCESS, json.dumps(games)]
-        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1])
 
     first, second = process(), process()
@@ -171,23 +173,30 @@ def test_what_is_damaged_is_made_again(filled, what):
 
 def test_what_jax_cannot_load_is_traced_again(filled):
     for name in PARTS:
-        shelf._write(place_of(name), (b"no program", None))
-    with pytest.warns(UserWarning, match="is traced again"):
+        shelf._write(place_of(name), pickle.dumps((b"no program", None)))
+    with pytest.warns(UserWarning, match="is made again"):
         told, cell = run_of()
     assert all(part.jaxpr is not None for part in told)
     assert same_bits(filled.cell, cell)
 
 
 def test_what_jax_cannot_write_is_not_kept(cache):
-    """A call of this process has no meaning in another."""
-    called = jax.jit(lambda x: jax.pure_callback(np.sin, x, x))
-    assert place().keep("part", called, (jax.ShapeDtypeStruct((4,), jnp.float32),)) is None
-    assert place().load("part") is None
-    assert place().keep("part", jax.jit(jnp.sin), (jax.ShapeDtypeStruct((4,), jnp.float32),)) is not None
+    """A call of this process has no meaning in another, nor has a function."""
+    number = jax.ShapeDtypeStruct((4,), jnp.float32)
+    for function in (
+        lambda x: jax.pure_callback(np.sin, number, x),
+        lambda x: jax.tree_util.Partial(lambda y: y, x),
+    ):
+        assert place().keep("part", jax.jit(function), (number,)) is None
+        assert place().load("part") is None
+    assert place().keep("part", jax.jit(jnp.sin), (number,)) is not None
     assert place().load("part") is not None
 
 
-@pytest.mark.parametrize("what", ["none", "off", "remote", "a file", "processes", "writable by all", "another's"])
+@pytest.mark.parametrize(
+    "what",
+    ["none", "off", "remote", "a file", "processes", "writable by all", "in a place for all", "another's", "plug-in"],
+)
 def test_there_is_none_where_nothing_can_be_kept_for_this_user_alone(cache, monkeypatch, what):
     assert place() != NO_SHELF
     if what == "none":
@@ -203,6 +212,10 @@ def test_there_is_none_where_nothing_can_be_kept_for_this_user_alone(cache, monk
         monkeypatch.setattr(jax, "process_count", lambda: 2)
     elif what == "writable by all":
         (cache / "sbmrl_programs").chmod(0o777)
+    elif what == "in a place for all":
+        cache.chmod(0o777)
+    elif what == "plug-in":
+        monkeypatch.setattr(shelf, "plugins_of", lambda experiment: [{"name": "mine.py", "checksum": "1"}])
     else:
         monkeypatch.setattr(os, "getuid", lambda: -1)
     try:
@@ -215,10 +228,23 @@ def test_there_is_none_where_nothing_can_be_kept_for_this_user_alone(cache, monk
 
 
 def test_code_that_was_changed_since_it_was_imported_is_not_taken_for_what_runs(cache, monkeypatch, tmp_path):
-    (tmp_path / "code.py").write_text("x = 1", encoding="utf-8")
-    os.utime(tmp_path / "code.py", (time.time(), time.time() + 1))
+    code = tmp_path / "code.py"
+    code.write_text("x = 1", encoding="utf-8")
+    os.utime(code, (0, 0))
     monkeypatch.setattr(shelf, "_SOURCE", tmp_path)
+    assert place() != NO_SHELF
+    os.utime(code, (time.time(), time.time() + 1))
     assert place() == NO_SHELF
+
+
+def test_nothing_is_read_or_kept_while_jax_is_set_otherwise(filled):
+    kept = place()
+    assert kept.load("play") is not None
+    with jax.default_matmul_precision("bfloat16"):
+        assert kept.load("play") is None
+        assert kept.keep("other", jax.jit(jnp.sin), (1.0,)) is None
+        assert kept.needed(lambda: 5) == 5
+    assert not place_of("other").exists()
 
 
 def test_whatever_a_program_depends_on_changes_its_place(cache, monkeypatch, tmp_path):
@@ -238,15 +264,18 @@ def test_whatever_a_program_depends_on_changes_its_place(cache, monkeypatch, tmp
     assert len(places) == 6
     (tmp_path / "code.py").write_text("x = 1", encoding="utf-8")
     os.utime(tmp_path / "code.py", (0, 0))
-    changes = {
-        "version": lambda package: f"another {package}" if package == "flax" else VERSION,
-        "_SOURCE": tmp_path,
-    }
-    for name, value in changes.items():
+    with monkeypatch.context() as patch:
+        patch.setattr(shelf, "_SOURCE", tmp_path)
+        places.add(place().directory)
+    (tmp_path / "brax-0.0.0.dist-info").mkdir()
+    for settings in ((sys, "path", [*sys.path, str(tmp_path)]), (sys, "version", "another")):
         with monkeypatch.context() as patch:
-            patch.setattr(shelf, name, value)
+            patch.setattr(*settings)
             places.add(place().directory)
-    assert len(places) == 8
+    with monkeypatch.context() as patch:
+        patch.setattr(threefry, "_straight", not threefry.is_straight())
+        places.add(place().directory)
+    assert len(places) == 10
     with monkeypatch.context() as patch:
         patch.setenv("XLA_FLAGS", "--another")
         places.add(place().directory)
@@ -257,20 +286,8 @@ def test_whatever_a_program_depends_on_changes_its_place(cache, monkeypatch, tmp
     with monkeypatch.context() as patch:
         patch.setattr(jax, "device_count", lambda: 1_000)
         places.add(place().directory)
-    assert len(places) == 12
+    assert len(places) == 14
     assert place().directory == first
-
-
-def test_a_plug_in_has_a_place_for_its_bytes_alone(filled, monkeypatch):
-    own = place().directory
-    monkeypatch.setattr(shelf, "plugins_of", lambda experiment: [{"name": "mine.py", "checksum": "1"}])
-    kept = place()
-    assert kept.directory not in (own, None)
-    assert not kept.programs
-    for _ in range(2):
-        told, cell = run_of()
-        assert all(part.jaxpr is not None for part in told)
-        assert same_bits(filled.cell, cell)
 
 
 def test_simulated_worlds_have_the_same_place_in_every_process(cache):
@@ -319,7 +336,7 @@ def test_what_is_known_lets_a_run_begin_before_all_is_compiled(cache):
     def make_engine(width):
         return Engine(experiment, make_program(experiment), width, 0, lambda part: told.append(part.name), kept)
 
-    kept = place(experiment)._replace(programs=False)
+    kept = place(experiment)
     for first in (["pretrain", "play", "init", "finish"], []):
         told.clear()
         room, engine = engine_for(all_runs(2), make_engine)

@@ -27,8 +27,8 @@ from sbmrl.sweep.run import run_plan
 
 
 @pytest.fixture(autouse=True)
-def short_ascent(monkeypatch):
-    """What a run is held against need not be good."""
+def short_ascent(monkeypatch, cache):
+    """What a run is held against need not be good; and nobody else shall find what is compiled of it."""
     monkeypatch.setattr(measures, "_ASCENT_STEPS", 2)
 
 
