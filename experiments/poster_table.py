@@ -1,6 +1,6 @@
 """The figure beside the poster's table: where each seed of each formulation ended, exactly.
 
-sbmrl reproduce --num-seeds 64 --out runs/poster
+sbmrl reproduce --num-seeds 1024 --chunk-size 128 --out runs/poster
 python experiments/poster_table.py runs/poster docs/figures/poster_table
 """
 
@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 from matplotlib.figure import Figure
 
+import sbmrl
 from sbmrl.games.model_based.formulations import FORMULATIONS
 from sbmrl.games.tabular.display import POSTER
 
@@ -30,9 +31,9 @@ def draw(results: pl.DataFrame) -> Figure:
         row = results.filter(formulation=name, finite=True)
         height = line + generator.uniform(-0.22, 0.22, len(row))
         colour = np.where(row["fooled"].to_numpy(), FOOLED, FINE)
-        axes.scatter(row["exact_return"], height, s=14, c=colour, alpha=0.6, linewidths=0)
+        axes.scatter(row["exact_return"], height, s=14, c=colour, alpha=0.4, linewidths=0, rasterized=True)
         fooled = int(row["fooled"].sum())
-        axes.text(38.2, line, f"fooled {fooled} of {len(row)}", va="center", fontsize=9)
+        axes.text(38.2, line, f"fooled {fooled:,} of {len(row):,}", va="center", fontsize=9)
         mean, spread = POSTER[name]
         axes.errorbar(mean, line + 0.34, xerr=spread, fmt="D", ms=4, color=REFERENCE, capsize=2, lw=1)
     optimum, uniform = results["optimal_return"][0], results["uniform_return"][0]
@@ -56,7 +57,7 @@ def main() -> None:
     parser.add_argument("directory", type=Path, help="what `sbmrl reproduce --out` wrote")
     parser.add_argument("stem", type=Path, help="path of the figure without its suffix")
     arguments = parser.parse_args()
-    figure = draw(pl.read_parquet(arguments.directory / "results.parquet"))
+    figure = draw(sbmrl.load(arguments.directory).results)
     arguments.stem.parent.mkdir(parents=True, exist_ok=True)
     for suffix in (".svg", ".png"):
         figure.savefig(arguments.stem.with_suffix(suffix), dpi=150)

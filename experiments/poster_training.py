@@ -1,6 +1,6 @@
 """How often each formulation is fooled, against how long its leader has trained: from the runs of the poster's table.
 
-sbmrl reproduce --num-seeds 1024 --out runs/poster
+sbmrl reproduce --num-seeds 1024 --chunk-size 128 --out runs/poster
 sbmrl sweep pal mal mal_agent_reward mal_random_noise --grid loss=kl,excess_brier --num-seeds 256 --out runs/losses
 python experiments/poster_training.py runs/poster runs/losses
 """
@@ -63,9 +63,9 @@ def draw(curves: Sequence[dict[str, Any]]) -> Figure:
         axes.grid(lw=0.4, alpha=0.5)
         clean(axes)
     panels[0].set_ylabel("fooled, share of the seeds", fontsize=9)
-    figure.legend(
-        *panels[0].get_legend_handles_labels(), frameon=False, fontsize=8, loc="outside lower center", ncols=4
-    )
+    lines, titles = panels[0].get_legend_handles_labels()
+    columns = 4 if len(losses) > 1 else 2
+    figure.legend(lines, titles, frameon=False, fontsize=8, loc="outside lower center", ncols=columns)
     return figure
 
 
