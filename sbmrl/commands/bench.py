@@ -31,7 +31,7 @@ from sbmrl.benchmark.table import (
     to_markdown,
 )
 from sbmrl.benchmark.wall_clock import measure_wall_clock
-from sbmrl.commands.common import console, default_directory
+from sbmrl.commands.common import console, output_directory
 from sbmrl.commands.options import Bench
 from sbmrl.core.files import write_bytes, write_json, write_text
 from sbmrl.display.plotting import Drawing
@@ -53,18 +53,19 @@ def bench(config: Bench) -> None:
         InputError: an unknown name, a count below 1, or a directory that holds files.
     """
     what = _bench_accelerator if config.accelerator else _bench_worlds if config.worlds else _bench
-    what(config, config.formulations or SHORT)
+    with output_directory(config.out, "bench") as out:
+        what(config, config.formulations or SHORT, out)
 
 
-def _prepare(config: Bench) -> Path:
+def _prepare(out: Path) -> Path:
     """The directory for the files and the devices; no cache, so that compile times are those of a first start."""
-    out = create_directory(config.out or default_directory("bench"))
+    out = create_directory(out)
     execute.prepare_devices()
     jax.config.update("jax_enable_compilation_cache", False)
     return out
 
 
-def _bench_accelerator(config: Bench, names: Sequence[str]) -> None:
+def _bench_accelerator(config: Bench, names: Sequence[str], out: Path) -> None:
     name = config.preset or "poster"
     timed = {f"{name} {one}": check(preset(name, one, "contextual")) for one in names}
     task = Task(
@@ -77,16 +78,16 @@ def _bench_accelerator(config: Bench, names: Sequence[str]) -> None:
         limit=config.limit,
     )
     tell = partial(print, "bench:", file=sys.stderr, flush=True)
-    path = measure_accelerator(task, _prepare(config), tell)
+    path = measure_accelerator(task, _prepare(out), tell)
     summary = json.loads(path.read_text(encoding="utf-8"))
     _show(COLUMNS, [texts(line) for line in summary["lines"]], told_of(summary))
     print(f"files: {path}")
 
 
-def _bench_worlds(config: Bench, names: Sequence[str]) -> None:
+def _bench_worlds(config: Bench, names: Sequence[str], out: Path) -> None:
     for name in names:
         check(preset("fast", name, "exact"))
-    out = _prepare(config)
+    out = _prepare(out)
     ceilings = measure_ceilings()
     summary: dict[str, Any] = {"ceilings": ceilings._asdict(), "machine": describe_machine(), "lines": []}
     for num_states, name in itertools.product(config.worlds, names):
@@ -106,10 +107,10 @@ def _write(out: Path, summary: Mapping[str, Any], table: str, drawing: Drawing) 
     write_bytes(out / "bench.png", drawing.png)
 
 
-def _bench(config: Bench, names: Sequence[str]) -> None:
+def _bench(config: Bench, names: Sequence[str], out: Path) -> None:
     chosen = config.preset or "fast"
     cells = [(name, scheme, check(preset(chosen, name, scheme))) for name in names for scheme in config.schemes]
-    out = _prepare(config)
+    out = _prepare(out)
     began = time.perf_counter()
     ceilings = measure_ceilings()
     summary: dict[str, Any] = {

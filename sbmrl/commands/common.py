@@ -1,10 +1,14 @@
 """What several commands need: where output goes."""
 
+import contextlib
 import datetime
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
+
+from sbmrl.errors import InputError
 
 PLAIN_WIDTH = 160  # columns of a table that goes to a file
 
@@ -15,6 +19,35 @@ def console(stderr: bool = False) -> Console:
     return Console(stderr=stderr) if stream.isatty() else Console(stderr=stderr, width=PLAIN_WIDTH)
 
 
-def default_directory(name: str) -> Path:
-    """A new directory for the files of a command that was not told where."""
-    return Path("runs") / f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}"
+@contextlib.contextmanager
+def output_directory(out: Path | None, name: str) -> Iterator[Path]:
+    """`out`, or without one a new directory below runs/ named by `name` and the time.
+
+    The new one is made at once, so that commands which start in the same second do not meet in it (the later ones end
+    in -2, -3, ...), and it is removed again if the command leaves nothing in it.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    if out is not None:
+        yield out
+        return
+    made = _make_new(Path("runs") / f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}")
+    try:
+        yield made
+    finally:
+        with contextlib.suppress(OSError):  # it holds files
+            made.rmdir()
+
+
+def _make_new(wanted: Path) -> Path:
+    path, number = wanted, 1
+    while True:
+        try:
+            path.mkdir(parents=True)
+            return path
+        except FileExistsError:
+            number += 1
+            path = wanted.with_name(f"{wanted.name}-{number}")
+        except OSError as error:
+            raise InputError(f"out: {path} cannot be written ({error.strerror or error})") from error

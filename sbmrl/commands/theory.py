@@ -2,10 +2,11 @@
 
 import sys
 import time
+from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from sbmrl.commands.common import console, default_directory
+from sbmrl.commands.common import console, output_directory
 from sbmrl.commands.options import Theory
 from sbmrl.core.files import write_json, write_text
 from sbmrl.games.tabular.theory import report
@@ -25,7 +26,11 @@ def theory(config: Theory) -> None:
     A violation of a statement ends the program with exit code 1, after everything is written.
     """
     execute.prepare_devices()
-    out = create_directory(config.out or default_directory("theory"))
+    with output_directory(config.out, "theory") as out:
+        _survey(config, create_directory(out))
+
+
+def _survey(config: Theory, out: Path) -> None:
     screen = console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=screen, disable=not sys.stderr.isatty()) as progress:

@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.table import Table
 
 from sbmrl.commands.cluster import CellJob, Cluster
-from sbmrl.commands.common import console, default_directory
+from sbmrl.commands.common import console, output_directory
 from sbmrl.commands.options import Reproduce, RunOptions, SweepOptions
 from sbmrl.commands.watch import Watcher, save_table
 from sbmrl.core import registry
@@ -33,12 +33,13 @@ def train(experiment: Experiment, options: RunOptions) -> None:
     """One cell, its files, its row of the table."""
     plan = Plan((CellPlan(".", experiment, ()),), options.num_seeds, options.seed, options.chunk_size)
     name = f"{experiment.formulation}-{experiment.env}".replace("/", "_")
-    _run(plan, options.out or default_directory(name), options)
+    with output_directory(options.out, name) as out:
+        _run(plan, out, options)
 
 
 def reproduce(config: Reproduce) -> None:
     """The cells of a programme, each in its own sub-directory, then its figure and tables."""
-    programme, out = registry.programme(config.programme), config.out or default_directory("reproduce")
+    programme = registry.programme(config.programme)
     name = config.preset or programme.presets[0]
     made = programme.cells(partial(preset, name, env=config.env or programme.env), config.env)
     require(bool(made), f"programme {programme.name}", "must have a cell", "none")
@@ -49,20 +50,26 @@ def reproduce(config: Reproduce) -> None:
     for cell in cells:
         for point in cell.points():
             check(with_traced(cell.experiment, point))
-    first = _run(Plan(cells, config.num_seeds, config.seed, config.chunk_size), out, config)
-    if first and programme.write is not None:
-        for path in programme.write(load(out), out):
-            print(path)
+    plan = Plan(cells, config.num_seeds, config.seed, config.chunk_size)
+    with output_directory(config.out, "reproduce") as out:
+        if _run(plan, out, config) and programme.write is not None:
+            for path in programme.write(load(out), out):
+                print(path)
 
 
 def sweep(experiments: Sequence[Experiment], options: SweepOptions) -> None:
     """Every formulation over the whole grid; a sub-directory a cell."""
     grid = [parse_axis(text) for text in options.grid]
     plan = make_plan(experiments, grid, options.num_seeds, options.seed, options.chunk_size)
-    out = (options.out or default_directory("sweep")).absolute()
-    if options.cluster == "off":
-        _run(plan, out, options)
-        return
+    with output_directory(options.out, "sweep") as out:
+        if options.cluster == "off":
+            _run(plan, out, options)
+        else:
+            _sweep_on_cluster(plan, out.absolute(), options)
+
+
+def _sweep_on_cluster(plan: Plan, out: Path, options: SweepOptions) -> None:
+    """Each cell that is missing as a job of its own, then the results of all."""
     how = options.distributed_as
     if isinstance(how, tuple):
         raise InputError(f"distributed: must be off or auto with a cluster, got {options.distributed}")

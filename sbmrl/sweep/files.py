@@ -23,6 +23,7 @@ from sbmrl.core.version import VERSION
 from sbmrl.errors import InputError, require
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "distrax", "orbax-checkpoint", "numpy", "polars", "wandb")
+_LOCK = ".lock"
 
 
 def create_directory(out: Path) -> Path:
@@ -35,7 +36,8 @@ def create_directory(out: Path) -> Path:
     try:
         if out.exists():
             require(out.is_dir(), "out", "must be a directory", f"the file {out}")
-            require(not any(out.iterdir()), "out", "must be a new or empty directory", f"{out}, which holds files")
+            held = any(path.name != _LOCK for path in out.iterdir())  # which a run killed at once leaves alone there
+            require(not held, "out", "must be a new or empty directory", f"{out}, which holds files")
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out):
             pass
@@ -93,7 +95,7 @@ def locked(directory: Path) -> Iterator[None]:
     Raises:
         InputError: another process holds it.
     """
-    with (directory / ".lock").open("a") as file:
+    with (directory / _LOCK).open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

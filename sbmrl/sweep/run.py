@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -53,27 +53,25 @@ class Listener:
         return False
 
 
-def open_plan(plan: Plan, out: Path, resume: bool) -> Path:
-    """The directory of a new plan, or of the same plan to be resumed.
+def _check_is_of(plan: Plan, out: Path) -> None:
+    """Whether a directory is that of an earlier run of the same plan.
 
     Raises:
         InputError: it holds something else, or another plan; then what differs.
     """
-    path = out.absolute() / "plan.json"
-    fields = json.loads(json.dumps(plan.to_dict()))
-    if not resume:
-        out = create_directory(out)
-        write_json(path, fields)
-        return out
+    path = out / "plan.json"
     require(path.is_file(), "resume", "needs the directory of an earlier run (--out)", f"no plan.json in {out}")
     try:
-        changed = difference(read_plan(path), fields)
+        changed = difference(read_plan(path), _fields(plan))
     except (AttributeError, KeyError, TypeError) as error:
         raise InputError(f"{path}: is no plan of this program ({error})") from error
     if changed:
         more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
         raise InputError(f"resume: the plan in {out} is another one: {'; '.join(changed[:3])}{more}")
-    return out.absolute()
+
+
+def _fields(plan: Plan) -> dict[str, Any]:
+    return json.loads(json.dumps(plan.to_dict()))
 
 
 @contextlib.contextmanager
@@ -81,13 +79,20 @@ def opened(plan: Plan, out: Path, resume: bool) -> Iterator[None]:
     """The directory of a plan, held against other processes; at the end the results of all cells are put together.
 
     Raises:
-        InputError: the directory is another plan's, or another process is writing it.
+        InputError: the directory is another plan's, holds files already, or another process is writing it.
     """
     with contextlib.ExitStack() as held:
 
         def begin() -> None:
-            open_plan(plan, out, resume)
+            if resume:
+                _check_is_of(plan, out)
+            else:
+                create_directory(out)
             held.enter_context(locked(out))
+            if not resume:  # nothing is written before the lock is held, and another run may have ended since
+                begun = (out / "plan.json").exists()
+                require(not begun, "out", "must be a new or empty directory", f"{out}, where another run has begun")
+                write_json(out / "plan.json", _fields(plan))
             log_start(out)
 
         on_first(begin)

@@ -1,5 +1,7 @@
 """Sweeps: what is killed, damaged or too large goes on and ends with the same bits."""
 
+import concurrent.futures
+import datetime
 import functools
 import itertools
 import os
@@ -10,8 +12,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -19,6 +23,8 @@ import polars as pl
 import pytest
 
 from sbmrl.cli import main
+from sbmrl.commands import common
+from sbmrl.commands.common import output_directory
 from sbmrl.errors import InputError
 from sbmrl.experiment.program import make_program
 from sbmrl.sweep import checkpoint, execute, run, store
@@ -316,6 +322,47 @@ def test_a_directory_is_written_by_one_process_at_a_time(tmp_path):
         pass
     with locked(tmp_path):
         pass
+
+
+def test_two_commands_told_the_same_directory(finished, tmp_path, capsys):
+    """The one that comes second writes nothing; a directory that was only locked before its run was killed is new."""
+    out = tmp_path / "both"
+    out.mkdir()
+    with locked(out):
+        assert "is being written by another process" in refused(capsys, *LINE, "--out", str(out))
+        assert [path.name for path in out.iterdir()] == [".lock"]
+    main([*LINE, "--out", str(out)])
+    same(finished, out)
+
+
+def test_commands_of_the_same_second_have_a_directory_each(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    now = datetime.datetime(2026, 1, 2, 3, 4, 5)
+    monkeypatch.setattr(common, "datetime", SimpleNamespace(datetime=SimpleNamespace(now=lambda: now)))
+    started = threading.Barrier(8, timeout=60)
+
+    def command(number):
+        with output_directory(None, "mal") as out:
+            started.wait()  # all of them are open at once
+            if number % 2:
+                (out / "plan.json").write_text(str(number))
+        return out
+
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        made = set(pool.map(command, range(8)))
+    assert made == {Path("runs/mal-20260102-030405")} | {Path(f"runs/mal-20260102-030405-{n}") for n in range(2, 9)}
+    kept = [path.read_text() for path in tmp_path.glob("runs/*/*")]
+    assert sorted(kept) == ["1", "3", "5", "7"]
+    assert len(list(tmp_path.glob("runs/*"))) == 4, "what holds nothing is removed"
+
+
+def test_a_refused_command_leaves_no_directory(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "no plan.json" in refused(capsys, *LINE, "--resume")
+    assert not list(tmp_path.glob("runs/*"))
+    shutil.rmtree("runs")
+    Path("runs").write_text("theirs")
+    assert "cannot be written" in refused(capsys, *LINE)
 
 
 def refused(capsys, *arguments):
