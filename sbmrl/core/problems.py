@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from sbmrl.core.environment import Environment
+from sbmrl.core.environment import Environment, Step
 from sbmrl.core.formulation import Formulation
 from sbmrl.core.game import Game, Outcome, Profile, Seat, SeatState, Strategy
 from sbmrl.core.options import Conditions, Response
@@ -76,6 +76,75 @@ class QueryState(NamedTuple):
     earlier: Any
 
 
+class _QueriedEpisode(NamedTuple):
+    """The leader's query-augmented episode against a follower; its functions are those of an `Environment`.
+
+    Attributes:
+        seat: the leader's.
+        wants: what it is paid for.
+        view: what it sees.
+        conditions: those of "Oracles & Followers", and which of them are given up.
+        ask: how the follower finds out about the leader.
+        as_played: (the follower's strategy) -> how it is played.
+        horizon: T, moves behind the queries.
+    """
+
+    seat: Seat
+    wants: Objective
+    view: View
+    conditions: Conditions
+    ask: Oracle
+    as_played: Callable[[Strategy], Strategy]
+    horizon: int
+
+    def environment(self) -> Environment:
+        """The episode as the environment that a learner plays."""
+        return Environment(self.reset, self.step, None if self.conditions.follower_reset else self.carry_over)
+
+    def reset(self, key: jax.Array) -> tuple[jax.Array, QueryState]:
+        earlier = () if self.conditions.follower_reset else self.ask.respond(self.ask.begin(key))
+        return self._fresh(key, earlier)
+
+    def carry_over(self, key: jax.Array, state: QueryState) -> tuple[jax.Array, QueryState]:
+        return self._fresh(key, self.ask.respond(state.oracle))
+
+    def step(self, key: jax.Array, state: QueryState, answer: jax.Array) -> Step:
+        key_ask, key_play = jax.random.split(key)
+        asking = state.num_asked < self.ask.num_queries
+        moved, earned, terminated, _ = self.seat.step(key_play, state.played, answer)
+        new = jax.tree.map(
+            lambda asked, played_on: jnp.where(asking, asked, played_on),
+            self._hear(key_ask, state, answer),
+            state._replace(played=moved),
+        )
+        query = self.view.asked(self.seat.queries[self.ask.query(new.oracle)])
+        playing = self.view.playing(self.seat.observe(new.played))
+        observation = jnp.where(new.num_asked < self.ask.num_queries, query, playing)
+        paid = jnp.zeros(())
+        if self.conditions.paid_queries:
+            assert self.seat.pay is not None
+            paid = self.seat.pay(jax.random.fold_in(key_ask, 3), self.ask.query(state.oracle), answer)
+        reward = jnp.where(asking, paid, self.wants.reward(state.kind, earned))
+        ended = ~asking & (terminated | (moved.time >= self.horizon))
+        info = {"weight": jnp.where(asking, 0.0, 1.0)} if self.conditions.hidden_queries else {}
+        return observation, new, reward, ended, jnp.array(False), info
+
+    def _begin(self, key: jax.Array, follower: Strategy) -> tuple[SeatState, jax.Array]:
+        return _begin(key, self.seat, self.wants, self.as_played(follower))
+
+    def _fresh(self, key: jax.Array, earlier: Any) -> tuple[jax.Array, QueryState]:
+        known = self.ask.begin(key)
+        played = jax.eval_shape(lambda key: self._begin(key, self.ask.respond(known)), key)
+        placeholder = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), played)
+        state = QueryState(jnp.int32(0), known, placeholder[0], placeholder[1], earlier)
+        return self.view.asked(self.seat.queries[self.ask.query(known)]), state
+
+    def _hear(self, key: jax.Array, state: QueryState, answer: jax.Array) -> QueryState:
+        known = self.ask.hear(jax.random.fold_in(key, 2), state.oracle, answer)  # 0 and 1 begin the game
+        follower = self.ask.respond(known) if self.conditions.follower_reset else state.earlier
+        return QueryState(state.num_asked + 1, known, *self._begin(key, follower), state.earlier)
+
+
 def leader_problem(
     game: Game,
     formulation: Formulation,
@@ -102,50 +171,7 @@ def leader_problem(
 
     def build(outcome: Outcome) -> Environment:
         ask = oracle or asking_once(seat, lambda heard: outcome(heard)[formulation.follower])
-
-        def begin(key: jax.Array, follower: Strategy) -> tuple[SeatState, jax.Array]:
-            return _begin(key, seat, wants, as_played(follower))
-
-        def fresh(key: jax.Array, earlier: Any) -> tuple[jax.Array, QueryState]:
-            known = ask.begin(key)
-            played = jax.eval_shape(lambda key: begin(key, ask.respond(known)), key)
-            placeholder = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), played)
-            state = QueryState(jnp.int32(0), known, placeholder[0], placeholder[1], earlier)
-            return view.asked(seat.queries[ask.query(known)]), state
-
-        def reset(key: jax.Array) -> tuple[jax.Array, QueryState]:
-            return fresh(key, () if conditions.follower_reset else ask.respond(ask.begin(key)))
-
-        def carry_over(key: jax.Array, state: QueryState) -> tuple[jax.Array, QueryState]:
-            return fresh(key, ask.respond(state.oracle))
-
-        def hear(key: jax.Array, state: QueryState, answer: jax.Array) -> QueryState:
-            known = ask.hear(jax.random.fold_in(key, 2), state.oracle, answer)  # 0 and 1 begin the game
-            follower = ask.respond(known) if conditions.follower_reset else state.earlier
-            return QueryState(state.num_asked + 1, known, *begin(key, follower), state.earlier)
-
-        def step(key: jax.Array, state: QueryState, answer: jax.Array):
-            key_ask, key_play = jax.random.split(key)
-            asking = state.num_asked < ask.num_queries
-            moved, earned, terminated, _ = seat.step(key_play, state.played, answer)
-            new = jax.tree.map(
-                lambda asked, played_on: jnp.where(asking, asked, played_on),
-                hear(key_ask, state, answer),
-                state._replace(played=moved),
-            )
-            query = view.asked(seat.queries[ask.query(new.oracle)])
-            playing = view.playing(seat.observe(new.played))
-            observation = jnp.where(new.num_asked < ask.num_queries, query, playing)
-            paid = jnp.zeros(())
-            if conditions.paid_queries:
-                assert seat.pay is not None
-                paid = seat.pay(jax.random.fold_in(key_ask, 3), ask.query(state.oracle), answer)
-            reward = jnp.where(asking, paid, wants.reward(state.kind, earned))
-            ended = ~asking & (terminated | (moved.time >= game.horizon))
-            info = {"weight": jnp.where(asking, 0.0, 1.0)} if conditions.hidden_queries else {}
-            return observation, new, reward, ended, jnp.array(False), info
-
-        return Environment(reset, step, None if conditions.follower_reset else carry_over)
+        return _QueriedEpisode(seat, wants, view, conditions, ask, as_played, game.horizon).environment()
 
     return build
 
