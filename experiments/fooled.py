@@ -1,6 +1,8 @@
 """How often each formulation is fooled: scheme × learner × initial leader × loss, over named and 1,000 random worlds.
 
 python experiments/fooled.py [NUMBER OF RANDOM WORLDS] [OF THE CONTEXTUALIZED FOLLOWER]
+
+`other_leaders.py` writes the table.
 """
 
 import itertools
@@ -114,21 +116,6 @@ def draw(rows: list[dict[str, Any]], num_random: int, num_contextual: int) -> Fi
     return figure
 
 
-def random_markdown(rows: list[dict[str, Any]]) -> str:
-    """Fooled by cell and formulation, with the interval, losses beside each other."""
-    lines = ["| scheme, learner, start | loss | " + " | ".join(TITLES[name] for name in FORMULATIONS) + " |"]
-    lines.append("|---" * (2 + len(FORMULATIONS)) + "|")
-    for key in dict.fromkeys((row["scheme"], row["learner"], row["initial"], row["loss"]) for row in rows):
-        own = {
-            row["formulation"]: row["fooled"]
-            for row in rows
-            if (row["scheme"], row["learner"], row["initial"], row["loss"]) == key
-        }
-        shares = [f"{s['value']:.1%} [{s['low']:.0%}, {s['high']:.0%}]" for s in (own[name] for name in FORMULATIONS)]
-        lines.append(f"| {', '.join(key[:3])} | {key[3]} | {' | '.join(shares)} |")
-    return "\n".join(lines) + "\n"
-
-
 def to_markdown(named: list[dict[str, Any]]) -> str:
     """Fooled seeds of 64 by world, uniform / random start."""
     worlds = [name for group in GROUPS for name in group]
@@ -150,7 +137,6 @@ def main() -> None:
     clock, told = Clock(), [int(word) for word in sys.argv[1:]]
     num_random, num_contextual = (*told, *(NUM_RANDOM, NUM_CONTEXTUAL)[len(told) :])
     rows = on_random_worlds(clock, num_random, num_contextual)
-    (FIGURES / "fooled_random.md").write_text(random_markdown(rows), encoding="utf-8")
     named = on_named_worlds(clock)
     (FIGURES / "fooled_named.md").write_text(to_markdown(named), encoding="utf-8")
     save("fooled", draw(rows, num_random, num_contextual), {"random": rows, "named": named})

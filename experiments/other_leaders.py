@@ -1,12 +1,14 @@
 """How often other leaders are fooled in random worlds: sampled learners, optimal model design, pessimistic PAL.
 
 python experiments/other_leaders.py [NUMBER OF RANDOM WORLDS] [OF SAMPLED LEARNERS]
+python experiments/other_leaders.py --table
 
 What `fooled.py` leaves out: leaders that learn from sampled episodes (PPO on the query-augmented episode, HPGD),
-and two formulations whose leader or follower wants something else.
+and two formulations whose leader or follower wants something else. Then one table of both; with --table nothing else.
 """
 
 import itertools
+import json
 import sys
 from typing import Any, NamedTuple
 
@@ -86,8 +88,11 @@ def run(clock: Clock, num_random: int, num_sampled: int) -> list[dict[str, Any]]
 def told(row: dict[str, Any]) -> str:
     """A row's name."""
     learner = {"hyper_policy_gradient": "HPGD", "ppo": f"PPO ({row['preset']})"}.get(row["learner"], row["learner"])
+    scheme = {"inner_outer": "inner–outer", "contextual": f"contextual ({row['preset']})"}.get(
+        row["scheme"], row["scheme"]
+    )
     beta = "" if row["beta"] is None else f"β = {row['beta']:,.0f}"
-    words = (TITLES[row["formulation"]], beta, row["scheme"].replace("_", "–"), learner, row["initial"])
+    words = (TITLES[row["formulation"]], beta, scheme, learner, row["initial"])
     return ", ".join(word for word in words if word)
 
 
@@ -131,12 +136,24 @@ def draw(rows: list[dict[str, Any]]) -> Figure:
     return figure
 
 
+def write_table(rows: list[dict[str, Any]]) -> None:
+    """The rows of `fooled.py` and these, in one table."""
+    fooled_rows = json.loads((FIGURES / "fooled.json").read_text(encoding="utf-8"))["random"]
+    with_presets = [
+        {"beta": None, "preset": "fast" if row["scheme"] == "contextual" else "poster"} | row for row in fooled_rows
+    ]
+    (FIGURES / "random_worlds.md").write_text(to_markdown([*with_presets, *rows]), encoding="utf-8")
+
+
 def main() -> None:
     """Run everything, keep the numbers and draw."""
+    if sys.argv[1:] == ["--table"]:
+        write_table(json.loads((FIGURES / "other_leaders.json").read_text(encoding="utf-8")))
+        return
     given = [int(word) for word in sys.argv[1:]]
     rows = run(Clock(), *(*given, *(NUM_RANDOM, NUM_SAMPLED)[len(given) :]))
-    (FIGURES / "other_leaders.md").write_text(to_markdown(rows), encoding="utf-8")
     save("other_leaders", draw(rows), rows)
+    write_table(rows)
 
 
 if __name__ == "__main__":

@@ -66,7 +66,7 @@ ARMS = {
 
 def experiment(arm: Arm, loss: str) -> sbmrl.Experiment:
     """The printed variant with the exact response, soft where the leader looks through it."""
-    by_gradient = arm.leader is LOCAL
+    by_gradient = isinstance(arm.leader, GradientOptions)
     cell = sbmrl.preset("poster", "mal_agent_reward", "exact", "gradient" if by_gradient else "evolution")
     cell = cell.replace(agent_reward="model", loss=loss, leader=arm.leader, num_records=RECORDS)
     cell = cell.replace(follower=PlanOptions(backup="soft" if by_gradient else "hard"))
@@ -81,7 +81,7 @@ def finals(arm: Arm, loss: str, worlds: TabularMDP) -> dict[str, np.ndarray]:
     padded = -(-count // mesh.size) * mesh.size
     worlds = jax.tree.map(lambda x: jnp.concatenate([x, x[: padded - count]]), worlds)
 
-    def train(key: jax.Array, mdp: TabularMDP) -> dict[str, jax.Array]:
+    def train(key: jax.Array, mdp: TabularMDP, alphas: jax.Array) -> dict[str, jax.Array]:
         program = make_program(cell, mdp)
         (stage,) = program.stages
 
@@ -89,13 +89,14 @@ def finals(arm: Arm, loss: str, worlds: TabularMDP) -> dict[str, np.ndarray]:
             number, alpha = now
             return stage.record(key, {"alpha": alpha}, state, number)[0], None
 
-        last = {"alpha": jnp.asarray(arm.alphas[-1], float)}
-        schedule = jnp.arange(RECORDS), jnp.asarray(arm.alphas, float)
+        last = {"alpha": alphas[-1]}
+        schedule = jnp.arange(RECORDS), alphas
         state, _ = jax.lax.scan(record, program.init(key, last), schedule)
         return program.finish(finish_key(key), last, state).metrics
 
-    run = map_over_devices(train, mesh, (True, True))
-    return {name: np.asarray(value)[:count] for name, value in run(seed_keys(0, padded), worlds).items()}
+    # α is an argument, so that the compilation cache knows the program of an arm with another one
+    found = map_over_devices(train, mesh, (True, True, False))(seed_keys(0, padded), worlds, arm.alphas.astype("f4"))
+    return {name: np.asarray(value)[:count] for name, value in found.items()}
 
 
 def payoff_at_truth(arm: Arm, loss: str, worlds: TabularMDP) -> np.ndarray:
