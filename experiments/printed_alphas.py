@@ -1,4 +1,4 @@
-"""Agent reward in the model against α: which models a leader finds from the truth, uniform or random rows, or 16 starts.
+"""Agent reward in the model against α: how often leaders are fooled from the truth, uniform or random rows, 16 starts.
 
 python experiments/printed_alphas.py [NUMBER OF RANDOM WORLDS] [OF THE BEST OF 16 STARTS]
 
@@ -47,7 +47,8 @@ def draw(rows: list[dict[str, Any]]) -> Figure:
         weights = [1.0 - row["alpha"] for row in own]
         shares = [row["fooled"] for row in own]
         axes.plot(weights, [share["value"] for share in shares], "o-", color=colour, ms=4, lw=1.5, label=start)
-        axes.fill_between(weights, *([s[side] for s in shares] for side in ("low", "high")), color=colour, alpha=0.2)
+        low, high = ([share[side] for share in shares] for side in ("low", "high"))
+        axes.fill_between(weights, low, high, color=colour, alpha=0.2, lw=0)
     axes.set_xscale("log")
     axes.invert_xaxis()
     axes.set_ylim(-0.02, 1.02)
