@@ -202,6 +202,7 @@ for value in np.unique(returns.round(2)):
 # Two repairs change what the leader wants. α says how much of plain MAL is kept; α = 1 is MAL.
 #
 # - **[Agent reward](../glossary.md#agent-reward)**: the leader is also paid what its policy earns in the world, with a weight of 1 − α.
+#   A return is a sum over T = 50 steps, a loss the mean of a step.
 # - **[Random noise](../glossary.md#random-noise)**: the model must also fit the data of random policies, with a weight of 1 − α.
 
 # %%

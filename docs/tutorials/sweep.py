@@ -220,7 +220,7 @@ for count in (5, 16, 64, 256, len(frame)):
 # - **"Random noise repairs MAL from α = 0.1 down."** In this world, with this loss, from random models. A thousand
 #   seeds are a thousand starts in *one* world; they say nothing about another. To speak of worlds, draw worlds:
 #   `random_4_2_0`, `random_4_2_1`, …, as an axis `sbmrl.Axis("env", (…))`. There random noise at α = 0.5 repairs with
-#   KL and not with Brier ([results](../results/index.md)).
+#   excess losses (KL) and not with raw ones (Brier; [results](../results/losses.md)).
 # - **"A narrow interval, so a true number."** Seeds remove the chance of the starts. They do not remove a follower
 #   that plans badly, too few updates, or a mistake in the world. That is what the columns `follower_gap_true`,
 #   `residual` and the certificate are for.

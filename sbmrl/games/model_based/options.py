@@ -24,6 +24,8 @@ AlphaScale = Literal["sum", "horizon"]
 class AgentRewardOptions(RepairOptions):
     """How much of plain MAL is kept, and where the agent is paid."""
 
+    alpha: float = 0.5
+    """α in [0, 1], weight of the loss of a step; 1 − α weighs a return, all T steps (see alpha-scale). 1 is MAL."""
     agent_reward: Literal["world", "model"] = "world"
     """Where the leader earns the return: the true world (the poster's code) or the model (its text)."""
     alpha_scale: AlphaScale = "sum"

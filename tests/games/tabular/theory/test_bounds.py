@@ -244,3 +244,54 @@ def test_at_a_fooling_model_only_the_distance_warns(name):
     assert float(certificate.theorem_1_model) >= regret
     assert float(certificate.theorem_2) >= regret
     assert float(truthful.epsilon_policy) == pytest.approx(float(regret), abs=1e-3)
+
+
+def gap_of_histories(generator, num_steps):
+    """A random POMDP and a model of it under a policy of whole histories: (J(π, M), J(π, M̂), ε_M, half-span of R).
+
+    Rewards are of observations, and κ is the KL of the next observation given all that was seen and done. Every history
+    is visited.
+    """
+    num_states, num_seen, num_actions = 3, 2, 2
+    concentration, error = generator.choice([0.2, 1.0]), generator.choice([0.01, 0.1, 1.0])
+
+    def rows(*shape):
+        return generator.dirichlet(np.full(shape[-1], concentration), shape[:-1])
+
+    def near(truth):
+        return (1.0 - error) * truth + error * generator.dirichlet(np.ones(truth.shape[-1]), truth.shape[:-1])
+
+    move, see = rows(num_actions, num_states, num_states), rows(num_states, num_seen)
+    worlds = (move, see), (near(move), near(see))
+    reward = generator.uniform(-1.0, 1.0, (num_seen, num_actions, num_seen))
+    returns, divergence = np.zeros(2), 0.0
+
+    def visit(reached, last, step):
+        """`reached` `[2, S]`: the chance of this history with each state behind it, in the world and in the model."""
+        nonlocal divergence
+        if step == num_steps:
+            return
+        policy = generator.dirichlet(np.full(num_actions, 0.3))
+        for action in range(num_actions):
+            behind = np.array(
+                [((of @ moves[action])[:, None] * sees).T for of, (moves, sees) in zip(reached, worlds, strict=True)]
+            )
+            chances = policy[action] * behind.sum(axis=-1)  # of each observation, `[2, Z]`
+            given = behind.sum(axis=-1) / reached.sum(axis=-1, keepdims=True)
+            returns[:] += chances @ reward[last, action]
+            divergence += policy[action] * reached[0].sum() * np.sum(given[0] * np.log(given[0] / given[1]))
+            for seen in range(num_seen):
+                visit(policy[action] * behind[:, seen], seen, step + 1)
+
+    start = rows(num_states)
+    visit(np.array([start, start]), 0, 0)
+    return *returns, divergence / num_steps, (reward.max() - reward.min()) / 2.0
+
+
+def test_the_gap_holds_with_memory_and_where_the_state_is_not_seen():
+    generator = np.random.default_rng(0)
+    shares = []
+    for _ in range(300):
+        real, imagined, epsilon, span = gap_of_histories(generator, 4)
+        shares.append(abs(real - imagined) / float(simulation_gap(epsilon, span, 4.0)))
+    assert 0.3 < max(shares) <= 1.0
