@@ -27,6 +27,7 @@ POSTER = {
 }
 _CERTIFICATES = {
     "epsilon_model": "ε_M",
+    "simulation_gap": "gap of π: |J(M) − J(M̂)| ≤",
     "epsilon_policy": "ε_π",
     "theorem_1_model": "theorem 1 (model): regret ≤",
     "theorem_1_world": "theorem 1 (world): regret ≤",

@@ -27,6 +27,7 @@ class Certificate(NamedTuple):
 
     Attributes:
         epsilon_model: ε_M = ℓ_KL(M̂, μ_M^π).
+        simulation_gap: what bounds |J(π, M) − J(π, M̂)|, √2·R·H^{3/2}·√ε_M.
         epsilon_policy: ε_π = max_π' J(π', M̂) − J(π, M̂).
         distance_world: D_TV(μ_M^{π*}, μ_M^π), the seed text's reading of theorem 1.
         distance_model: D_TV of μ_M^{π*} ⊗ P and μ_M̂^{π*} ⊗ P̂ over (s, a, s'), the poster's reading.
@@ -39,6 +40,7 @@ class Certificate(NamedTuple):
     """
 
     epsilon_model: jax.Array
+    simulation_gap: jax.Array
     epsilon_policy: jax.Array
     distance_world: jax.Array
     distance_model: jax.Array
@@ -85,6 +87,7 @@ def certify(mdp: TabularMDP, policy: jax.Array, model: jax.Array, model_at_optim
     stationary_gap = best.value - finite_horizon_return(mdp, best.policy)
     return Certificate(
         epsilon_model,
+        gap(epsilon_model),
         epsilon_policy,
         distance_world,
         distance_model,
