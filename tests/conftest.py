@@ -21,6 +21,7 @@ import dataclasses
 from typing import NamedTuple
 
 import jax
+import polars as pl
 import pytest
 from hypothesis import settings
 from jax.experimental.compilation_cache import compilation_cache
@@ -28,6 +29,7 @@ from jax.experimental.compilation_cache import compilation_cache
 from sbmrl.cli import main
 from sbmrl.core.experiment import Experiment
 from sbmrl.experiment.presets import preset
+from sbmrl.sweep.run import Listener, PreemptedError, run_plan
 
 settings.register_profile("sbmrl", deadline=None, max_examples=20, derandomize=True)
 settings.load_profile("sbmrl")
@@ -96,6 +98,30 @@ def corridor_run(tmp_path_factory):
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         main(["train", *words, "--no-report", "--out", str(out)])
     return KeptRun(out, printed.getvalue())
+
+
+class StopsBehindARecord(Listener):
+    """Asks for a stop when the first record is done."""
+
+    def should_stop(self):
+        return True
+
+
+def stopped_and_resumed(plan, out):
+    """The directory of a plan that was stopped behind its first record and has been resumed to its end."""
+    with pytest.raises(PreemptedError):
+        run_plan(plan, out, StopsBehindARecord())
+    assert list(out.rglob("step-*"))
+    assert not (out / "results.parquet").exists()
+    run_plan(plan, out, resume=True)
+    return out
+
+
+def same_files(left, right):
+    """Two directories hold the same results and the same curves, to the bit."""
+    for name in ("results.parquet", "metrics.parquet"):
+        one, other = (pl.read_parquet(path / name) for path in (left, right))
+        assert one.equals(other)
 
 
 @contextlib.contextmanager

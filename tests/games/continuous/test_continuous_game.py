@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import same_files, stopped_and_resumed
 
 import sbmrl
 from sbmrl import InputError, make_train, preset
@@ -25,6 +26,7 @@ from sbmrl.games.continuous.simulator import known_returns, never
 from sbmrl.games.matrix.q_learning import QLearningOptions
 from sbmrl.learners.evolution import EvolutionOptions
 from sbmrl.learners.gradient import GradientOptions
+from sbmrl.sweep.plan import Plan
 
 WORLD = "corridor"
 POLICY = {
@@ -213,6 +215,13 @@ def test_a_run_is_kept_read_and_played_again(corridor_run):
     assert agent.act(jax.random.key(0), jnp.array([-0.75])).shape == (1,)
     assert agent.play(jax.random.key(1), 3).shape == (3,)
     assert agent.profile["model"].num_members == 4
+
+
+@pytest.mark.xdist_group("continuous")
+def test_a_stopped_run_resumes_to_the_same_bits(corridor_run, tmp_path):
+    (cell,) = sbmrl.load(corridor_run.out).cells.values()
+    plan = Plan((cell.plan,), num_seeds=2, seed=0, chunk_size=None)
+    same_files(corridor_run.out, stopped_and_resumed(plan, tmp_path / "stopped") / cell.plan.name)
 
 
 @pytest.mark.parametrize(

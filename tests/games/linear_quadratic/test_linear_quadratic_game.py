@@ -6,8 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import same_files, stopped_and_resumed
 
-from sbmrl import InputError, make_train, preset
+from sbmrl import InputError, make_plan, make_train, preset, run_plan
 from sbmrl.cli import main
 from sbmrl.core import registry
 from sbmrl.core.experiment import compose
@@ -53,6 +54,14 @@ def test_every_formulation_runs_with_every_scheme(formulation, scheme):
     result = jax.jit(make_train(experiment))(jax.random.key(0))
     assert bool(result.final.metrics["finite"])
     assert set(result.final.profile) == {"policy", "model"}
+
+
+def test_a_stopped_run_resumes_to_the_same_bits(tmp_path):
+    plan = make_plan([small("mal", "inner_outer", "gradient")], [], 3)
+    whole = run_plan(plan, tmp_path / "whole")
+    (cell,) = plan.cells
+    stopped = stopped_and_resumed(plan, tmp_path / "stopped")
+    same_files(whole / cell.name, stopped / cell.name)
 
 
 @pytest.mark.parametrize(
