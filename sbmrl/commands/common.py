@@ -32,12 +32,16 @@ def output_directory(out: Path | None, name: str) -> Iterator[Path]:
     if out is not None:
         yield out
         return
-    made = _make_new(Path("runs") / f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}")
+    parent = Path("runs")
+    is_new = not parent.exists()
+    made = _make_new(parent / f"{name}-{datetime.datetime.now():%Y%m%d-%H%M%S}")
     try:
         yield made
     finally:
         with contextlib.suppress(OSError):  # it holds files
             made.rmdir()
+            if is_new:
+                parent.rmdir()
 
 
 def _make_new(wanted: Path) -> Path:
