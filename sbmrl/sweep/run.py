@@ -54,7 +54,7 @@ class Listener:
 
 
 def _check_is_of(plan: Plan, out: Path) -> None:
-    """Whether a directory is that of an earlier run of the same plan.
+    """Let a directory pass that is that of an earlier run of the same plan.
 
     Raises:
         InputError: it holds something else, or another plan; then what differs.
